@@ -1,0 +1,100 @@
+//! A practice: the tenant. It has one EHR database (its source), one FHIR base URL and one prefix in
+//! the bucket; nothing of one practice is ever reached through another.
+
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use crate::PracticeNumber;
+
+/// A practice as the API serves it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Practice {
+    /// The tenant's number.
+    pub number: PracticeNumber,
+    /// Its name in paths and host names: `pod21test`.
+    pub slug: String,
+    /// Its name for people.
+    pub name: String,
+    /// The public FHIR base URL, without a trailing slash; every URL we generate begins with it.
+    pub base_url: Url,
+    /// Where its objects lie in the bucket: `ema/100491`.
+    pub s3_prefix: String,
+    /// Whether it was suspended by an operator.
+    pub suspended: bool,
+    /// What an operator set for it.
+    pub options: PracticeOptions,
+}
+
+impl Practice {
+    /// The base URL as text without a trailing slash.
+    #[must_use]
+    pub fn base(&self) -> &str {
+        self.base_url.as_str().trim_end_matches('/')
+    }
+}
+
+/// Per-practice switches. Unknown names are errors.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PracticeOptions {
+    /// Accept a `_since` without a zone as UTC, with a warning (clients of the modelled product send it).
+    pub since_without_zone: bool,
+    /// Refuse a kick-off without `Accept: application/fhir+json` or `Prefer: respond-async`.
+    pub require_headers: bool,
+    /// Exports one app may run at a time; the installation's default when absent.
+    pub max_exports_per_app: Option<u32>,
+    /// Resources in a file at most; the installation's default (1000) when absent.
+    pub file_resources: Option<u32>,
+}
+
+impl Default for PracticeOptions {
+    fn default() -> Self {
+        Self {
+            since_without_zone: true,
+            require_headers: true,
+            max_exports_per_app: None,
+            file_resources: None,
+        }
+    }
+}
+
+/// Whether a text can be a practice's slug: a DNS label, so that it works in a path and in a host name.
+#[must_use]
+pub fn is_slug(text: &str) -> bool {
+    (1..=63).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+}
+
+/// Whether a text can be a practice's prefix in the bucket: segments of `[A-Za-z0-9._-]` joined by
+/// single slashes, none of them `.` or `..`.
+#[must_use]
+pub fn is_object_prefix(text: &str) -> bool {
+    (1..=200).contains(&text.len())
+        && text.split('/').all(|s| {
+            !s.is_empty()
+                && s != "."
+                && s != ".."
+                && s.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_cannot_leave_its_place() {
+        assert!(is_object_prefix("ema/100491"));
+        for wrong in ["", "/ema", "ema/", "ema//1", "ema/../other", ".", "a b"] {
+            assert!(!is_object_prefix(wrong), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_option_is_an_error() {
+        assert!(serde_json::from_str::<PracticeOptions>(r#"{"since_without_zone":false}"#).is_ok());
+        assert!(serde_json::from_str::<PracticeOptions>(r#"{"since_without_zome":false}"#).is_err());
+    }
+}
