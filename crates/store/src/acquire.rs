@@ -1,0 +1,388 @@
+//! The scheduler: what a worker does next.
+//!
+//! Steps of exports (plan, finish, purge) and refreshes are few and short: the oldest due one is taken with
+//! `SKIP LOCKED`. Shards are the work: the practice with the fewest running shards goes first, then the
+//! app, so that a huge practice cannot starve small ones, whatever worker asks. Choosing the fairest
+//! needs a settled count, so shard acquisitions queue on one advisory lock, taken in a statement of its
+//! own: the choosing statement then sees everything that was chosen before.
+//!
+//! Acquiring counts an attempt, grows the fence and draws a new token. An expired lease is as good as none.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use headgate_domain::{ExportId, PracticeNumber, ResourceType};
+use serde_json::Value;
+use sqlx::postgres::types::PgInterval;
+use uuid::Uuid;
+
+use crate::error::parsed;
+use crate::{Result, Store};
+
+/// The lock that shard acquisitions queue on: "headgate" in ASCII.
+const ACQUIRE_LOCK: i64 = 0x6865_6164_6761_7465;
+
+/// What bounds an acquisition.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// How long a lease lasts without renewal.
+    pub lease: Duration,
+    /// Acquisitions without progress before a step or shard is given up.
+    pub max_attempts: i32,
+    /// Shards of one practice that may run at a time, fleet-wide.
+    pub shards_per_practice: i64,
+    /// Shards of one app that may run at a time, fleet-wide.
+    pub shards_per_app: i64,
+}
+
+/// A lease of an export's plan, finish or purge step.
+#[derive(Debug, Clone)]
+pub struct StepLease {
+    /// The practice.
+    pub practice: PracticeNumber,
+    /// The export.
+    pub export: ExportId,
+    /// Drawn anew at each acquisition; every write carries it.
+    pub token: Uuid,
+    /// Grows with every acquisition.
+    pub fence: i64,
+    /// Acquisitions of this step without success, this one included.
+    pub attempts: i32,
+}
+
+/// A lease of the plan step.
+pub type PlanLease = StepLease;
+
+/// A lease of a practice's refresh step.
+#[derive(Debug, Clone)]
+pub struct RefreshLease {
+    /// The practice.
+    pub practice: PracticeNumber,
+    /// Drawn anew at each acquisition.
+    pub token: Uuid,
+    /// Acquisitions without success, this one included.
+    pub attempts: i32,
+}
+
+/// A lease of a shard, with everything needed to read it.
+#[derive(Debug, Clone)]
+pub struct ShardLease {
+    /// The practice.
+    pub practice: PracticeNumber,
+    /// The export.
+    pub export: ExportId,
+    /// The stream's number within the export.
+    pub stream: i16,
+    /// The shard's number within the stream.
+    pub shard: i32,
+    /// Drawn anew at each acquisition; every write carries it.
+    pub token: Uuid,
+    /// Grows with every acquisition; part of the object keys from the second on.
+    pub fence: i64,
+    /// Acquisitions since the last publication, this one included.
+    pub attempts: i32,
+    /// The type of every resource in it.
+    pub resource_type: ResourceType,
+    /// The relation as the catalogue described it when the export was planned.
+    pub relation: Value,
+    /// The slice of the relation.
+    pub slice: Value,
+    /// Where the published files end; `None`: at the start.
+    pub cursor: Option<Value>,
+    /// First of the reserved file numbers.
+    pub first_number: u32,
+    /// How many file numbers are reserved.
+    pub number_count: u32,
+    /// Whether it is of a Patient level export.
+    pub patient_level: bool,
+    /// The client's `_since`.
+    pub since: Option<DateTime<Utc>>,
+    /// Whether the source was a replica when the export was planned.
+    pub source_replica: bool,
+    /// How far every reading connection must have come.
+    pub source_lsn: String,
+}
+
+/// What [`Store::acquire_step`] handed out.
+#[derive(Debug, Clone)]
+pub enum Acquired {
+    /// Fix transactionTime and find the shards.
+    Plan(PlanLease),
+    /// Write the error file and the totals.
+    Finish(StepLease),
+    /// Delete the objects of an ended export.
+    Purge(StepLease),
+    /// Read a practice's catalogue.
+    Refresh(RefreshLease),
+}
+
+impl Store {
+    /// Takes the next due step, if there is one: purge before refresh before finish before plan, because
+    /// ending things is short and frees what others wait for.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn acquire_step(&self, worker: Uuid, limits: &Limits) -> Result<Option<Acquired>> {
+        if let Some(lease) = self.acquire_purge(worker, limits).await? {
+            return Ok(Some(Acquired::Purge(lease)));
+        }
+        if let Some(lease) = self.acquire_refresh(worker, limits).await? {
+            return Ok(Some(Acquired::Refresh(lease)));
+        }
+        if let Some(lease) = self.acquire_finish(worker, limits).await? {
+            return Ok(Some(Acquired::Finish(lease)));
+        }
+        Ok(self.acquire_plan(worker, limits).await?.map(Acquired::Plan))
+    }
+
+    async fn acquire_purge(&self, worker: Uuid, limits: &Limits) -> Result<Option<StepLease>> {
+        let row = sqlx::query_as!(
+            StepRow,
+            r#"/* acquire_purge */
+            UPDATE headgate.export e
+               SET lease_step = 'purge', lease_token = gen_random_uuid(), lease_worker = $1,
+                   lease_expires_at = clock_timestamp() + $2, fence = fence + 1, attempts = attempts + 1
+             WHERE (practice_number, export_id) = (
+                   SELECT practice_number, export_id FROM headgate.export
+                    WHERE state IN ('expired', 'cancelled', 'revoked', 'failed') AND purged_at IS NULL
+                      AND (lease_token IS NULL OR lease_expires_at <= clock_timestamp())
+                      AND (retry_at IS NULL OR retry_at <= clock_timestamp())
+                    ORDER BY ended_at LIMIT 1 FOR UPDATE SKIP LOCKED)
+            RETURNING practice_number, export_id, lease_token AS "lease_token!", fence, attempts"#,
+            worker,
+            interval(limits.lease),
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        row.map(StepLease::try_from).transpose()
+    }
+
+    async fn acquire_finish(&self, worker: Uuid, limits: &Limits) -> Result<Option<StepLease>> {
+        let row = sqlx::query_as!(
+            StepRow,
+            r#"/* acquire_finish */
+            UPDATE headgate.export e
+               SET state = 'finishing', lease_step = 'finish', lease_token = gen_random_uuid(), lease_worker = $1,
+                   lease_expires_at = clock_timestamp() + $2, fence = fence + 1, attempts = attempts + 1
+             WHERE (practice_number, export_id) = (
+                   SELECT practice_number, export_id FROM headgate.export x
+                    WHERE state IN ('running', 'finishing')
+                      AND (lease_token IS NULL OR lease_expires_at <= clock_timestamp())
+                      AND (retry_at IS NULL OR retry_at <= clock_timestamp())
+                      AND attempts < $3
+                      AND NOT EXISTS (SELECT FROM headgate.shard s
+                                       WHERE s.practice_number = x.practice_number AND s.export_id = x.export_id
+                                         AND s.state <> 'done')
+                    ORDER BY accepted_at LIMIT 1 FOR UPDATE SKIP LOCKED)
+            RETURNING practice_number, export_id, lease_token AS "lease_token!", fence, attempts"#,
+            worker,
+            interval(limits.lease),
+            limits.max_attempts,
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        row.map(StepLease::try_from).transpose()
+    }
+
+    async fn acquire_plan(&self, worker: Uuid, limits: &Limits) -> Result<Option<PlanLease>> {
+        let row = sqlx::query_as!(
+            StepRow,
+            r#"/* acquire_plan */
+            UPDATE headgate.export e
+               SET lease_step = 'plan', lease_token = gen_random_uuid(), lease_worker = $1,
+                   lease_expires_at = clock_timestamp() + $2, fence = fence + 1, attempts = attempts + 1
+             WHERE (practice_number, export_id) = (
+                   SELECT x.practice_number, x.export_id FROM headgate.export x
+                    WHERE x.state IN ('accepted', 'planning')
+                      AND (x.lease_token IS NULL OR x.lease_expires_at <= clock_timestamp())
+                      AND (x.retry_at IS NULL OR x.retry_at <= clock_timestamp())
+                      AND x.attempts < $3
+                    ORDER BY (SELECT count(*) FROM headgate.export p
+                               WHERE p.practice_number = x.practice_number AND p.state IN ('accepted', 'planning')
+                                 AND p.lease_expires_at > clock_timestamp()),
+                             x.accepted_at
+                    LIMIT 1 FOR UPDATE SKIP LOCKED)
+            RETURNING practice_number, export_id, lease_token AS "lease_token!", fence, attempts"#,
+            worker,
+            interval(limits.lease),
+            limits.max_attempts,
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        row.map(StepLease::try_from).transpose()
+    }
+
+    async fn acquire_refresh(&self, worker: Uuid, limits: &Limits) -> Result<Option<RefreshLease>> {
+        let row = sqlx::query!(
+            r#"/* acquire_refresh */
+            UPDATE headgate.source_catalog c
+               SET lease_token = gen_random_uuid(), lease_worker = $1, attempts = attempts + 1,
+                   lease_expires_at = clock_timestamp() + $2
+             WHERE practice_number = (
+                   SELECT practice_number FROM headgate.source_catalog
+                    WHERE (refreshed_at IS NULL OR requested_at > refreshed_at)
+                      AND (lease_token IS NULL OR lease_expires_at <= clock_timestamp())
+                      AND (retry_at IS NULL OR retry_at <= clock_timestamp())
+                    ORDER BY requested_at LIMIT 1 FOR UPDATE SKIP LOCKED)
+            RETURNING practice_number, lease_token AS "lease_token!", attempts"#,
+            worker,
+            interval(limits.lease),
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        row.map(|row| {
+            Ok(RefreshLease {
+                practice: practice(row.practice_number, "source_catalog")?,
+                token: row.lease_token,
+                attempts: row.attempts,
+            })
+        })
+        .transpose()
+    }
+
+    /// Takes the fairest runnable shard, if there is one.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn acquire_shard(&self, worker: Uuid, limits: &Limits) -> Result<Option<ShardLease>> {
+        let mut tx = self.pool.begin().await?;
+        sqlx::query!("/* acquire_shard: lock */ SELECT pg_advisory_xact_lock($1)", ACQUIRE_LOCK)
+            .execute(&mut *tx)
+            .await?;
+        let row = sqlx::query_as!(
+            ShardRow,
+            r#"/* acquire_shard */
+            WITH running AS (
+                SELECT s.practice_number, e.client_id, count(*) AS shards
+                  FROM headgate.shard s JOIN headgate.export e USING (practice_number, export_id)
+                 WHERE s.state = 'leased' AND s.lease_expires_at > clock_timestamp()
+                 GROUP BY s.practice_number, e.client_id),
+            of_practice AS (SELECT practice_number, sum(shards)::bigint AS shards FROM running GROUP BY practice_number),
+            of_app AS (SELECT client_id, sum(shards)::bigint AS shards FROM running GROUP BY client_id),
+            chosen AS (
+                SELECT e.practice_number, e.export_id, next.stream, next.shard
+                  FROM headgate.export e
+                  JOIN headgate.consent c USING (practice_number, consent_id)
+                  JOIN headgate.app a ON a.client_id = e.client_id
+                  JOIN headgate.practice p ON p.practice_number = e.practice_number
+                 CROSS JOIN LATERAL (
+                       SELECT s.stream, s.shard FROM headgate.shard s
+                        WHERE s.practice_number = e.practice_number AND s.export_id = e.export_id
+                          AND s.state IN ('ready', 'leased')
+                          AND (s.state = 'ready' OR s.lease_expires_at <= clock_timestamp())
+                          AND (s.retry_at IS NULL OR s.retry_at <= clock_timestamp())
+                          AND s.attempts < $3
+                        ORDER BY s.stream, s.shard LIMIT 1) next
+                  LEFT JOIN of_practice ON of_practice.practice_number = e.practice_number
+                  LEFT JOIN of_app ON of_app.client_id = e.client_id
+                 WHERE e.state IN ('planning', 'running')
+                   AND c.revoked_at IS NULL AND (c.expires_at IS NULL OR c.expires_at > clock_timestamp())
+                   AND a.suspended_at IS NULL AND p.suspended_at IS NULL
+                   AND coalesce(of_practice.shards, 0) < $4 AND coalesce(of_app.shards, 0) < $5
+                 ORDER BY coalesce(of_practice.shards, 0), coalesce(of_app.shards, 0), e.accepted_at, e.export_id
+                 LIMIT 1)
+            UPDATE headgate.shard s
+               SET state = 'leased', lease_token = gen_random_uuid(), lease_worker = $1,
+                   lease_expires_at = clock_timestamp() + $2, fence = s.fence + 1, attempts = s.attempts + 1,
+                   acquisitions = s.acquisitions + 1, retry_at = NULL
+              FROM chosen
+              JOIN headgate.export e USING (practice_number, export_id)
+              JOIN headgate.export_stream t USING (practice_number, export_id, stream)
+             WHERE s.practice_number = chosen.practice_number AND s.export_id = chosen.export_id
+               AND s.stream = chosen.stream AND s.shard = chosen.shard
+               AND (s.state = 'ready' OR (s.state = 'leased' AND s.lease_expires_at <= clock_timestamp()))
+            RETURNING s.practice_number, s.export_id, s.stream, s.shard, s.lease_token AS "lease_token!", s.fence,
+                      s.attempts, s.slice, s.cursor, s.first_number, s.number_count, t.resource_type, t.relation,
+                      e.level, e.since, e.source_replica, e.source_lsn"#,
+            worker,
+            interval(limits.lease),
+            limits.max_attempts,
+            limits.shards_per_practice,
+            limits.shards_per_app,
+        )
+        .fetch_optional(&mut *tx)
+        .await?;
+        tx.commit().await?;
+        row.map(ShardLease::try_from).transpose()
+    }
+}
+
+struct StepRow {
+    practice_number: i64,
+    export_id: String,
+    lease_token: Uuid,
+    fence: i64,
+    attempts: i32,
+}
+
+impl TryFrom<StepRow> for StepLease {
+    type Error = crate::Error;
+
+    fn try_from(row: StepRow) -> Result<Self> {
+        Ok(Self {
+            practice: practice(row.practice_number, "export")?,
+            export: parsed(&row.export_id, "export", "export_id")?,
+            token: row.lease_token,
+            fence: row.fence,
+            attempts: row.attempts,
+        })
+    }
+}
+
+struct ShardRow {
+    practice_number: i64,
+    export_id: String,
+    stream: i16,
+    shard: i32,
+    lease_token: Uuid,
+    fence: i64,
+    attempts: i32,
+    slice: Value,
+    cursor: Option<Value>,
+    first_number: i32,
+    number_count: i32,
+    resource_type: String,
+    relation: Value,
+    level: String,
+    since: Option<DateTime<Utc>>,
+    source_replica: Option<bool>,
+    source_lsn: Option<String>,
+}
+
+impl TryFrom<ShardRow> for ShardLease {
+    type Error = crate::Error;
+
+    fn try_from(row: ShardRow) -> Result<Self> {
+        let unplanned = |column| crate::Error::Inconsistent { table: "export", column };
+        Ok(Self {
+            practice: practice(row.practice_number, "shard")?,
+            export: parsed(&row.export_id, "shard", "export_id")?,
+            stream: row.stream,
+            shard: row.shard,
+            token: row.lease_token,
+            fence: row.fence,
+            attempts: row.attempts,
+            resource_type: parsed(&row.resource_type, "export_stream", "resource_type")?,
+            relation: row.relation,
+            slice: row.slice,
+            cursor: row.cursor,
+            first_number: crate::error::number(row.first_number, "shard", "first_number")?,
+            number_count: crate::error::number(row.number_count, "shard", "number_count")?,
+            patient_level: row.level == "patient",
+            since: row.since,
+            source_replica: row.source_replica.ok_or_else(|| unplanned("source_replica"))?,
+            source_lsn: row.source_lsn.ok_or_else(|| unplanned("source_lsn"))?,
+        })
+    }
+}
+
+/// Reads a practice number from a row.
+pub(crate) fn practice(number: i64, table: &'static str) -> Result<PracticeNumber> {
+    PracticeNumber::new(number).map_err(|_| crate::Error::Inconsistent { table, column: "practice_number" })
+}
+
+/// A duration as the database takes it. Durations here are configuration: far below i64 microseconds.
+pub(crate) fn interval(duration: Duration) -> PgInterval {
+    let microseconds = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
+    PgInterval { months: 0, days: 0, microseconds }
+}

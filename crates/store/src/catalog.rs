@@ -1,0 +1,101 @@
+//! What a worker's refresh step found in a practice's source. The API reads this and never connects to an
+//! EHR.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+use headgate_domain::{PracticeNumber, ResourceType};
+use serde::Deserialize;
+
+use crate::audit::{self, Audit};
+use crate::error::json;
+use crate::{Result, Store, doorbell};
+
+/// A practice's catalogue, as far as the API needs it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CatalogEntry {
+    /// The types that the source has; `None` until it was looked at once.
+    pub types: Option<BTreeSet<ResourceType>>,
+    /// When it was last looked at with success.
+    pub refreshed_at: Option<DateTime<Utc>>,
+    /// When a look was last asked for.
+    pub requested_at: DateTime<Utc>,
+    /// Why the last look failed.
+    pub failure: Option<String>,
+}
+
+/// The part of the stored catalogue that names the types.
+#[derive(Deserialize)]
+struct Relations {
+    relations: Vec<Relation>,
+}
+
+#[derive(Deserialize)]
+struct Relation {
+    resource_type: ResourceType,
+}
+
+impl Store {
+    /// The catalogue of a practice's source; `None` when there is no such practice.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn catalog(&self, practice: PracticeNumber) -> Result<Option<CatalogEntry>> {
+        let row = sqlx::query!(
+            "/* catalog */
+             SELECT catalog, refreshed_at, requested_at, failure FROM headgate.source_catalog
+             WHERE practice_number = $1",
+            practice.get(),
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        row.map(|row| {
+            let relations: Option<Relations> =
+                row.catalog.map(|catalog| json(catalog, "source_catalog", "catalog")).transpose()?;
+            Ok(CatalogEntry {
+                types: relations.map(|r| r.relations.iter().map(|r| r.resource_type).collect()),
+                refreshed_at: row.refreshed_at,
+                requested_at: row.requested_at,
+                failure: row.failure,
+            })
+        })
+        .transpose()
+    }
+
+    /// Asks for a look at the practice's source, at once and whatever failed before, and rings. Returns
+    /// `false` when there is no such practice.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn request_refresh(&self, practice: PracticeNumber, audit: &Audit) -> Result<bool> {
+        let mut tx = self.pool.begin().await?;
+        let asked = sqlx::query!(
+            "/* request_refresh */
+             UPDATE headgate.source_catalog SET requested_at = clock_timestamp(), attempts = 0, retry_at = NULL
+             WHERE practice_number = $1",
+            practice.get(),
+        )
+        .execute(&mut *tx)
+        .await?
+        .rows_affected();
+        if asked == 0 {
+            return Ok(false);
+        }
+        audit::record(&mut tx, audit).await?;
+        doorbell::ring(&mut tx, practice).await?;
+        tx.commit().await?;
+        Ok(true)
+    }
+
+    /// Rings for a source that was never looked at. The wish itself is recorded since the practice was
+    /// created; a pause after a failure is kept, so that clients cannot make workers hammer a source.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn ring_for_refresh(&self, practice: PracticeNumber) -> Result<()> {
+        let mut tx = self.pool.begin().await?;
+        doorbell::ring(&mut tx, practice).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+}

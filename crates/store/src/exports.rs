@@ -1,0 +1,177 @@
+//! Exports as clients see them: kick-off, status, links and deletion. What workers do with them stands in
+//! the modules of the steps; what operators look at in [`report`].
+
+mod kick_off;
+mod report;
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+use headgate_domain::export::{ExportState, Progress};
+use headgate_domain::request::Level;
+use headgate_domain::{ClientId, ExportId, PracticeNumber, ResourceType};
+
+use crate::audit::{self, Audit};
+use crate::error::{number, parsed};
+use crate::{Error, Result, Store, doorbell};
+
+pub use kick_off::{KickOffError, NewExport};
+pub use report::{ExportDetail, ExportSummary, ProblemSummary, ShardSummary, StreamSummary};
+
+/// An export as its client sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExportRecord {
+    /// The kick-off URL with its query.
+    pub request_url: String,
+    /// The types that are exported.
+    pub types: BTreeSet<ResourceType>,
+    /// Where it stands.
+    pub state: ExportState,
+    /// Everything changed up to here is in the output; known once it is planned.
+    pub transaction_time: Option<DateTime<Utc>>,
+    /// When it was kicked off.
+    pub accepted_at: DateTime<Utc>,
+    /// When its files go; known once it is completed.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// Why it failed. Without any patient's data.
+    pub failure: Option<String>,
+    /// How far it is.
+    pub progress: Progress,
+    /// The database's clock at the time of reading.
+    pub now: DateTime<Utc>,
+}
+
+impl Store {
+    /// One export of this client at this practice; `None` when there is none, or it is another client's.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn export_for_client(
+        &self,
+        practice: PracticeNumber,
+        export: &ExportId,
+        client: &ClientId,
+    ) -> Result<Option<ExportRecord>> {
+        let row = sqlx::query!(
+            r#"/* export_for_client */
+             SELECT e.request_url, e.types, e.state, e.transaction_time, e.accepted_at, e.planned_at,
+                    e.expires_at, e.failure, clock_timestamp() AS "now!",
+                    (SELECT coalesce(sum(s.resources), 0)::bigint FROM headgate.shard s
+                     WHERE s.practice_number = e.practice_number AND s.export_id = e.export_id) AS "published!",
+                    (SELECT coalesce(sum(t.planned_rows), 0)::bigint FROM headgate.export_stream t
+                     WHERE t.practice_number = e.practice_number AND t.export_id = e.export_id) AS "planned!"
+             FROM headgate.export e
+             WHERE e.practice_number = $1 AND e.export_id = $2 AND e.client_id = $3"#,
+            practice.get(),
+            export.as_str(),
+            client.as_str(),
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        row.map(|row| {
+            Ok(ExportRecord {
+                request_url: row.request_url,
+                types: types_of(&row.types)?,
+                state: state_of(&row.state)?,
+                transaction_time: row.transaction_time,
+                accepted_at: row.accepted_at,
+                expires_at: row.expires_at,
+                failure: row.failure,
+                progress: Progress {
+                    published: number(row.published, "shard", "resources")?,
+                    planned: number(row.planned, "export_stream", "planned_rows")?,
+                    planned_all: row.planned_at.is_some(),
+                },
+                now: row.now,
+            })
+        })
+        .transpose()
+    }
+
+    /// Records that links to an export's files are handed out. `false` when the export is not (any more)
+    /// completed and unexpired: then no link may be shown.
+    ///
+    /// # Errors
+    /// When the database fails: then no link may be shown either.
+    pub async fn mint_links(
+        &self,
+        practice: PracticeNumber,
+        export: &ExportId,
+        client: &ClientId,
+        audit: &Audit,
+    ) -> Result<bool> {
+        let mut tx = self.pool.begin().await?;
+        let completed = sqlx::query!(
+            "/* mint_links */
+             SELECT export_id FROM headgate.export
+             WHERE practice_number = $1 AND export_id = $2 AND client_id = $3
+               AND state = 'completed' AND (expires_at IS NULL OR expires_at > clock_timestamp())
+             FOR SHARE",
+            practice.get(),
+            export.as_str(),
+            client.as_str(),
+        )
+        .fetch_optional(&mut *tx)
+        .await?;
+        if completed.is_none() {
+            return Ok(false);
+        }
+        audit::record(&mut tx, audit).await?;
+        tx.commit().await?;
+        Ok(true)
+    }
+
+    /// Cancels an export that is live or completed, and takes the lease of its step away. With a client,
+    /// only that client's export; without one an operator's. `false` when nothing was there to cancel.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn cancel_export(
+        &self,
+        practice: PracticeNumber,
+        export: &ExportId,
+        client: Option<&ClientId>,
+        audit: &Audit,
+    ) -> Result<bool> {
+        let mut tx = self.pool.begin().await?;
+        let moved = sqlx::query!(
+            "/* cancel_export */
+             UPDATE headgate.export
+             SET state = 'cancelled', ended_at = clock_timestamp(), quiet_after = lease_expires_at,
+                 lease_step = NULL, lease_token = NULL, lease_expires_at = NULL, lease_worker = NULL,
+                 attempts = 0, retry_at = NULL, rung_at = clock_timestamp()
+             WHERE practice_number = $1 AND export_id = $2 AND ($3::text IS NULL OR client_id = $3)
+               AND state IN ('accepted', 'planning', 'running', 'finishing', 'completed')",
+            practice.get(),
+            export.as_str(),
+            client.map(ClientId::as_str),
+        )
+        .execute(&mut *tx)
+        .await?
+        .rows_affected();
+        if moved == 0 {
+            return Ok(false);
+        }
+        audit::record(&mut tx, audit).await?;
+        doorbell::ring(&mut tx, practice).await?;
+        tx.commit().await?;
+        Ok(true)
+    }
+}
+
+fn types_of(names: &[String]) -> Result<BTreeSet<ResourceType>> {
+    names.iter().map(|name| parsed(name, "export", "types")).collect()
+}
+
+fn state_of(name: &str) -> Result<ExportState> {
+    ExportState::from_name(name).ok_or(Error::Inconsistent { table: "export", column: "state" })
+}
+
+fn level_of(name: &str, group_id: Option<String>) -> Result<Level> {
+    match (name, group_id) {
+        ("system", None) => Ok(Level::System),
+        ("patient", None) => Ok(Level::Patient),
+        ("group", Some(id)) => Ok(Level::Group(id)),
+        _ => Err(Error::Inconsistent { table: "export", column: "level" }),
+    }
+}

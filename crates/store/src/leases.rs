@@ -1,0 +1,143 @@
+//! Keeping leases: what the keeper of a worker asks, on a connection of its own.
+//!
+//! Reading the stop flags is separate from renewing and much more frequent: a read costs no write-ahead
+//! log, so a cancelled export stops within a second or two without every lease being rewritten.
+
+use std::time::Duration;
+
+use headgate_domain::{ExportId, PracticeNumber};
+use sqlx::{Connection, PgConnection};
+use uuid::Uuid;
+
+use crate::Result;
+use crate::acquire::interval;
+
+/// What a lease is on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LeaseKind {
+    /// A shard of a live export.
+    Shard {
+        /// The practice.
+        practice: PracticeNumber,
+        /// The export.
+        export: ExportId,
+    },
+    /// The plan or finish step of a live export.
+    Step {
+        /// The practice.
+        practice: PracticeNumber,
+        /// The export.
+        export: ExportId,
+    },
+    /// The purge step of an ended export; nothing stops it.
+    Purge,
+    /// A practice's refresh; nothing stops it.
+    Refresh,
+}
+
+impl LeaseKind {
+    fn export(&self) -> Option<(i64, &str)> {
+        match self {
+            LeaseKind::Shard { practice, export } | LeaseKind::Step { practice, export } => {
+                Some((practice.get(), export.as_str()))
+            }
+            LeaseKind::Purge | LeaseKind::Refresh => None,
+        }
+    }
+}
+
+/// The keeper's connection.
+#[derive(Debug)]
+pub struct Keeper {
+    connection: PgConnection,
+}
+
+impl Keeper {
+    /// Connects.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    pub async fn connect(url: &str) -> Result<Self> {
+        Ok(Self { connection: PgConnection::connect(url).await? })
+    }
+
+    /// Of the given leases, those whose export must stop: it is no longer live, or the authority it runs
+    /// under is gone.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn stopped(&mut self, leases: &[(Uuid, LeaseKind)]) -> Result<Vec<Uuid>> {
+        let mut tokens = Vec::new();
+        let mut practices = Vec::new();
+        let mut exports = Vec::new();
+        for (token, kind) in leases {
+            if let Some((practice, export)) = kind.export() {
+                tokens.push(*token);
+                practices.push(practice);
+                exports.push(export.to_owned());
+            }
+        }
+        if tokens.is_empty() {
+            return Ok(Vec::new());
+        }
+        let stopped = sqlx::query_scalar!(
+            r#"/* stopped */
+            SELECT held.token AS "token!"
+              FROM unnest($1::uuid[], $2::bigint[], $3::text[]) AS held (token, practice_number, export_id)
+             WHERE NOT EXISTS (
+                   SELECT FROM headgate.export e
+                     JOIN headgate.consent c USING (practice_number, consent_id)
+                     JOIN headgate.app a ON a.client_id = e.client_id
+                     JOIN headgate.practice p ON p.practice_number = e.practice_number
+                    WHERE e.practice_number = held.practice_number AND e.export_id = held.export_id
+                      AND e.state IN ('accepted', 'planning', 'running', 'finishing')
+                      AND c.revoked_at IS NULL AND (c.expires_at IS NULL OR c.expires_at > clock_timestamp())
+                      AND a.suspended_at IS NULL AND p.suspended_at IS NULL)"#,
+            &tokens,
+            &practices,
+            &exports,
+        )
+        .fetch_all(&mut self.connection)
+        .await?;
+        Ok(stopped)
+    }
+
+    /// Renews the given leases; returns those that are still held. A lease that is not among them is
+    /// lost for ever.
+    ///
+    /// # Errors
+    /// When the database fails: then nothing is known, and the leases run on until they expire.
+    pub async fn renew(&mut self, leases: &[(Uuid, LeaseKind)], lease: Duration) -> Result<Vec<Uuid>> {
+        let of = |wanted: fn(&LeaseKind) -> bool| -> Vec<Uuid> {
+            leases.iter().filter(|(_, kind)| wanted(kind)).map(|(token, _)| *token).collect()
+        };
+        let shards = of(|k| matches!(k, LeaseKind::Shard { .. }));
+        let steps = of(|k| matches!(k, LeaseKind::Step { .. } | LeaseKind::Purge));
+        let refreshes = of(|k| matches!(k, LeaseKind::Refresh));
+        let held = sqlx::query_scalar!(
+            r#"/* renew */
+            WITH shards AS (
+                UPDATE headgate.shard SET lease_expires_at = clock_timestamp() + $4
+                 WHERE state = 'leased' AND lease_token = ANY ($1) AND lease_expires_at > clock_timestamp()
+                RETURNING lease_token),
+            steps AS (
+                UPDATE headgate.export SET lease_expires_at = clock_timestamp() + $4
+                 WHERE lease_token = ANY ($2) AND lease_expires_at > clock_timestamp()
+                RETURNING lease_token),
+            refreshes AS (
+                UPDATE headgate.source_catalog SET lease_expires_at = clock_timestamp() + $4
+                 WHERE lease_token = ANY ($3) AND lease_expires_at > clock_timestamp()
+                RETURNING lease_token)
+            SELECT lease_token AS "token!" FROM (
+                   SELECT lease_token FROM shards UNION ALL SELECT lease_token FROM steps
+                   UNION ALL SELECT lease_token FROM refreshes) held"#,
+            &shards,
+            &steps,
+            &refreshes,
+            interval(lease),
+        )
+        .fetch_all(&mut self.connection)
+        .await?;
+        Ok(held)
+    }
+}

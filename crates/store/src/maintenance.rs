@@ -1,0 +1,312 @@
+//! Housekeeping: tasks that any worker runs when they are due, one at a time each.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::acquire::{interval, practice};
+use crate::error::parsed;
+use crate::{Audit, Result, Store, audit, doorbell, shards};
+
+/// A housekeeping task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Task {
+    /// Completed exports past their retention become expired.
+    Expire,
+    /// Exports without authority are revoked, hopeless ones failed, forgotten ones rung for again.
+    Reconcile,
+    /// Assertion ids that can no longer be replayed are forgotten.
+    Replay,
+    /// Messages and workers that the queue is done with are deleted.
+    Queue,
+    /// Catalogues are read again.
+    Refresh,
+    /// Prefixes of exports that ended lately are emptied once more.
+    Sweep,
+}
+
+impl Task {
+    fn from_name(name: &str) -> Option<Self> {
+        Some(match name {
+            "expire" => Task::Expire,
+            "reconcile" => Task::Reconcile,
+            "replay" => Task::Replay,
+            "queue" => Task::Queue,
+            "refresh" => Task::Refresh,
+            "sweep" => Task::Sweep,
+            _ => return None,
+        })
+    }
+}
+
+/// A task that this worker runs now.
+#[derive(Debug, Clone, Copy)]
+pub struct DueTask {
+    /// Which.
+    pub task: Task,
+    token: Uuid,
+}
+
+impl Store {
+    /// Takes a due task, if there is one.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn due_task(&self, lease: Duration) -> Result<Option<DueTask>> {
+        let row = sqlx::query!(
+            r#"/* due_task */
+            UPDATE headgate.maintenance
+               SET lease_token = gen_random_uuid(), lease_expires_at = clock_timestamp() + $1
+             WHERE task = (SELECT task FROM headgate.maintenance
+                            WHERE due_at <= clock_timestamp()
+                              AND (lease_token IS NULL OR lease_expires_at <= clock_timestamp())
+                            ORDER BY due_at LIMIT 1 FOR UPDATE SKIP LOCKED)
+            RETURNING task, lease_token AS "lease_token!""#,
+            interval(lease),
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        // A task that only a newer version knows is left to the newer version.
+        Ok(row.and_then(|row| Some(DueTask { task: Task::from_name(&row.task)?, token: row.lease_token })))
+    }
+
+    /// Notes how a task went and when it is due again.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn task_done(&self, due: &DueTask, result: &str) -> Result<()> {
+        sqlx::query!(
+            "/* task_done */
+             UPDATE headgate.maintenance
+                SET lease_token = NULL, lease_expires_at = NULL, last_run_at = clock_timestamp(), last_result = $2,
+                    due_at = clock_timestamp() + make_interval(secs => every_s)
+              WHERE lease_token = $1",
+            due.token,
+            result,
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// Expires completed exports past their retention; returns how many.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn expire_exports(&self) -> Result<u64> {
+        let mut tx = self.pool.begin().await?;
+        let rows = sqlx::query!(
+            "/* expire_exports */
+             UPDATE headgate.export
+                SET state = 'expired', ended_at = clock_timestamp(), attempts = 0, retry_at = NULL
+              WHERE (practice_number, export_id) IN (
+                    SELECT practice_number, export_id FROM headgate.export
+                     WHERE state = 'completed' AND expires_at <= clock_timestamp()
+                     ORDER BY expires_at LIMIT 500 FOR UPDATE SKIP LOCKED)
+             RETURNING practice_number, export_id",
+        )
+        .fetch_all(&mut *tx)
+        .await?;
+        for row in &rows {
+            let number = practice(row.practice_number, "export")?;
+            let export = parsed(&row.export_id, "export", "export_id")?;
+            audit::record(
+                &mut tx,
+                &Audit::new("headgate", "export.expired").at(number).about_export(&export),
+            )
+            .await?;
+            doorbell::ring(&mut tx, number).await?;
+        }
+        tx.commit().await?;
+        Ok(rows.len() as u64)
+    }
+
+    /// Revokes live and completed exports whose consent is no longer in force; returns how many.
+    /// (Revoking a consent does so at once; this meets those that end by time.)
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn revoke_unauthorized(&self) -> Result<u64> {
+        let mut tx = self.pool.begin().await?;
+        let rows = sqlx::query!(
+            "/* revoke_unauthorized */
+             UPDATE headgate.export
+                SET state = 'revoked', ended_at = clock_timestamp(), attempts = 0, retry_at = NULL,
+                    quiet_after = lease_expires_at,
+                    lease_step = NULL, lease_token = NULL, lease_expires_at = NULL, lease_worker = NULL
+              WHERE (practice_number, export_id) IN (
+                    SELECT e.practice_number, e.export_id
+                      FROM headgate.export e
+                      JOIN headgate.consent c USING (practice_number, consent_id)
+                     WHERE e.state IN ('accepted', 'planning', 'running', 'finishing', 'completed')
+                       AND (c.revoked_at IS NOT NULL OR c.expires_at <= clock_timestamp())
+                     LIMIT 500 FOR UPDATE OF e SKIP LOCKED)
+             RETURNING practice_number, export_id",
+        )
+        .fetch_all(&mut *tx)
+        .await?;
+        for row in &rows {
+            let number = practice(row.practice_number, "export")?;
+            let export = parsed(&row.export_id, "export", "export_id")?;
+            audit::record(
+                &mut tx,
+                &Audit::new("headgate", "export.revoked").at(number).about_export(&export),
+            )
+            .await?;
+            doorbell::ring(&mut tx, number).await?;
+        }
+        tx.commit().await?;
+        Ok(rows.len() as u64)
+    }
+
+    /// Fails exports of which a step or shard was acquired too often without progress: whoever took it
+    /// died each time. Returns how many.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn fail_exhausted(&self, max_attempts: i32) -> Result<u64> {
+        let mut tx = self.pool.begin().await?;
+        let shards = sqlx::query!(
+            "/* fail_exhausted: shards */
+             UPDATE headgate.shard s
+                SET state = 'quarantined', lease_token = NULL, lease_expires_at = NULL,
+                    failure = 'every worker that took it stopped'
+              WHERE s.state IN ('ready', 'leased') AND s.attempts >= $1
+                AND (s.lease_token IS NULL OR s.lease_expires_at <= clock_timestamp())
+                AND EXISTS (SELECT FROM headgate.export e
+                             WHERE e.practice_number = s.practice_number AND e.export_id = s.export_id
+                               AND e.state IN ('planning', 'running'))
+             RETURNING practice_number, export_id, stream, shard",
+            max_attempts,
+        )
+        .fetch_all(&mut *tx)
+        .await?;
+        for row in &shards {
+            let text = format!(
+                "stream {} shard {} could not be read: every worker that took it stopped",
+                row.stream, row.shard
+            );
+            shards::fail_export(&mut tx, row.practice_number, &row.export_id, &text).await?;
+        }
+        let steps = sqlx::query!(
+            r#"/* fail_exhausted: steps */
+            SELECT practice_number, export_id, lease_step AS "lease_step?" FROM headgate.export
+             WHERE state IN ('accepted', 'planning', 'running', 'finishing') AND attempts >= $1
+               AND (lease_token IS NULL OR lease_expires_at <= clock_timestamp())
+             FOR UPDATE SKIP LOCKED"#,
+            max_attempts,
+        )
+        .fetch_all(&mut *tx)
+        .await?;
+        for row in &steps {
+            let step = row.lease_step.as_deref().unwrap_or("planning");
+            let text = format!("the {step} step could not be done: it was tried {max_attempts} times");
+            shards::fail_export(&mut tx, row.practice_number, &row.export_id, &text).await?;
+        }
+        tx.commit().await?;
+        Ok((shards.len() + steps.len()) as u64)
+    }
+
+    /// Rings again for exports that have work to do and were not rung for lately; returns how many.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn ring_again(&self, quiet_for: Duration) -> Result<u64> {
+        let mut tx = self.pool.begin().await?;
+        let rows = sqlx::query!(
+            "/* ring_again */
+             UPDATE headgate.export SET rung_at = clock_timestamp()
+              WHERE (practice_number, export_id) IN (
+                    SELECT practice_number, export_id FROM headgate.export
+                     WHERE (state IN ('accepted', 'planning', 'running', 'finishing')
+                            OR (state IN ('expired', 'cancelled', 'revoked', 'failed') AND purged_at IS NULL))
+                       AND rung_at < clock_timestamp() - $1::interval
+                     LIMIT 100 FOR UPDATE SKIP LOCKED)
+             RETURNING practice_number",
+            interval(quiet_for),
+        )
+        .fetch_all(&mut *tx)
+        .await?;
+        let mut practices: Vec<i64> = rows.iter().map(|row| row.practice_number).collect();
+        practices.sort_unstable();
+        practices.dedup();
+        for number in practices {
+            doorbell::ring(&mut tx, practice(number, "export")?).await?;
+        }
+        tx.commit().await?;
+        Ok(rows.len() as u64)
+    }
+
+    /// Forgets assertion ids whose assertions are past their expiry; returns how many.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn forget_assertions(&self) -> Result<u64> {
+        let gone = sqlx::query!(
+            "/* forget_assertions */
+             DELETE FROM headgate.assertion_replay WHERE expires_at < clock_timestamp() - interval '10 minutes'",
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(gone.rows_affected())
+    }
+
+    /// Deletes messages and workers that the queue is done with; it has no way of its own. Returns how
+    /// many messages.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn clean_queue(&self) -> Result<u64> {
+        // The queue's tables belong to apalis and are not there when statements are checked.
+        let messages = sqlx::query(
+            "/* clean_queue: messages */
+             DELETE FROM apalis.jobs WHERE job_type = $1
+                AND (status IN ('Done', 'Killed', 'Failed') OR run_at < now() - interval '1 hour')",
+        )
+        .bind(crate::QUEUE)
+        .execute(&self.pool)
+        .await?;
+        sqlx::query(
+            "/* clean_queue: workers */
+             DELETE FROM apalis.workers w
+              WHERE w.worker_type = $1 AND w.last_seen < now() - interval '10 minutes'
+                AND NOT EXISTS (SELECT FROM apalis.jobs j WHERE j.lock_by = w.id)",
+        )
+        .bind(crate::QUEUE)
+        .execute(&self.pool)
+        .await?;
+        Ok(messages.rows_affected())
+    }
+
+    /// Asks for every practice's catalogue to be read again; returns how many.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn request_refreshes(&self) -> Result<u64> {
+        let asked = sqlx::query!(
+            "/* request_refreshes */
+             UPDATE headgate.source_catalog SET requested_at = clock_timestamp()
+              WHERE refreshed_at IS NOT NULL AND requested_at <= refreshed_at",
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(asked.rows_affected())
+    }
+
+    /// Has the prefixes of exports that ended in the last week emptied once more: a worker that was
+    /// paused for longer than its lease may have put an object there after the purge. Returns how many.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn sweep_again(&self) -> Result<u64> {
+        let asked = sqlx::query!(
+            "/* sweep_again */
+             UPDATE headgate.export SET purged_at = NULL, retry_at = NULL
+              WHERE state IN ('expired', 'cancelled', 'revoked', 'failed')
+                AND purged_at IS NOT NULL AND ended_at > clock_timestamp() - interval '7 days'",
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(asked.rows_affected())
+    }
+}

@@ -1,0 +1,441 @@
+//! Planning an export: fixing its transactionTime and cohort, and cutting its streams into shards.
+//!
+//! transactionTime, cohort and streams are written once, in one transaction, before the first shard. A
+//! plan that is repeated finds them and goes on from its last boundary.
+
+use chrono::{DateTime, Utc};
+use headgate_domain::request::Level;
+use headgate_domain::{PracticeNumber, ResourceType};
+use serde_json::Value;
+use sqlx::{PgConnection, Postgres, Transaction};
+use std::time::Duration;
+
+use crate::acquire::{PlanLease, interval};
+use crate::error::{number, parsed};
+use crate::{Error, Result, Store};
+
+/// What a plan step starts from.
+#[derive(Debug, Clone)]
+pub struct PlanState {
+    /// The level.
+    pub level: Level,
+    /// The types to export.
+    pub types: Vec<ResourceType>,
+    /// `None`: nothing is fixed yet.
+    pub transaction_time: Option<DateTime<Utc>>,
+    /// What the source was when the time was fixed.
+    pub source_replica: Option<bool>,
+    /// How far it had come.
+    pub source_lsn: Option<String>,
+}
+
+/// What the source says when transactionTime is fixed.
+#[derive(Debug, Clone)]
+pub struct Cohort {
+    /// The source's horizon.
+    pub horizon: DateTime<Utc>,
+    /// Whether the source is a replica.
+    pub replica: bool,
+    /// How far every reading connection must have come.
+    pub lsn: String,
+    /// Margin that is taken off this database's clock for the members' stamps.
+    pub margin: Duration,
+}
+
+/// A stream to be planned.
+#[derive(Debug, Clone)]
+pub struct NewStream {
+    /// The type.
+    pub resource_type: ResourceType,
+    /// The relation as the catalogue describes it.
+    pub relation: Value,
+    /// Whether it is read by members (`cohort`) or whole (`all`).
+    pub by_cohort: bool,
+}
+
+/// A stream and how far its planning is.
+#[derive(Debug, Clone)]
+pub struct StreamPlan {
+    /// Its number.
+    pub stream: i16,
+    /// The type.
+    pub resource_type: ResourceType,
+    /// The relation as the catalogue described it.
+    pub relation: Value,
+    /// Whether it is read by members.
+    pub by_cohort: bool,
+    /// Where the walk goes on.
+    pub plan_cursor: Option<Value>,
+    /// Whether every shard is known.
+    pub planned: bool,
+}
+
+/// A shard to be added.
+#[derive(Debug, Clone)]
+pub struct NewShard {
+    /// The slice of the relation.
+    pub slice: Value,
+    /// Rows that were counted in it.
+    pub rows: u64,
+    /// File numbers to reserve.
+    pub numbers: u32,
+}
+
+impl Store {
+    /// What the plan step has to do.
+    ///
+    /// # Errors
+    /// [`Error::LeaseLost`]; or when the database fails.
+    pub async fn plan_state(&self, lease: &PlanLease) -> Result<PlanState> {
+        let row = sqlx::query!(
+            "/* plan_state */
+             SELECT level, group_id, types, transaction_time, source_replica, source_lsn
+               FROM headgate.export
+              WHERE practice_number = $1 AND export_id = $2 AND lease_token = $3",
+            lease.practice.get(),
+            lease.export.as_str(),
+            lease.token,
+        )
+        .fetch_optional(&self.pool)
+        .await?
+        .ok_or(Error::LeaseLost)?;
+        let level = match (row.level.as_str(), row.group_id) {
+            ("system", None) => Level::System,
+            ("patient", None) => Level::Patient,
+            ("group", Some(id)) => Level::Group(id),
+            _ => return Err(Error::Inconsistent { table: "export", column: "level" }),
+        };
+        Ok(PlanState {
+            level,
+            types: row.types.iter().map(|t| parsed(t, "export", "types")).collect::<Result<_>>()?,
+            transaction_time: row.transaction_time,
+            source_replica: row.source_replica,
+            source_lsn: row.source_lsn,
+        })
+    }
+
+    /// Fixes transactionTime, the cohort and the streams, in one transaction; returns the time.
+    ///
+    /// At Group level the statements run in this order, each seeing what was committed before it: lock
+    /// the group row against member writers, read the clock, read the members. So a member write is either wholly
+    /// seen, or stamped after the clock that was read.
+    ///
+    /// # Errors
+    /// [`Error::LeaseLost`]; or when the database fails.
+    pub async fn fix_horizon(
+        &self,
+        lease: &PlanLease,
+        level: &Level,
+        source: &Cohort,
+        streams: &[NewStream],
+    ) -> Result<DateTime<Utc>> {
+        let mut tx = self.pool.begin().await?;
+        hold(&mut tx, lease, "accepted").await?;
+        let mut time = source.horizon;
+        if let Some(group) = level.group_id() {
+            let clock = lock_group(&mut tx, lease.practice, group).await?;
+            let margin = chrono::TimeDelta::from_std(source.margin)
+                .map_err(|_| Error::Inconsistent { table: "config", column: "source.margin_ms" })?;
+            time = time.min(clock - margin);
+            insert_members(&mut tx, lease, group).await?;
+        }
+        insert_streams(&mut tx, lease, streams).await?;
+        let row = sqlx::query!(
+            r#"/* fix_horizon */
+            UPDATE headgate.export
+               SET state = 'planning', transaction_time = date_trunc('milliseconds', $3::timestamptz),
+                   source_replica = $4, source_lsn = $5, attempts = 0
+             WHERE practice_number = $1 AND export_id = $2 AND state = 'accepted'
+            RETURNING transaction_time AS "transaction_time!""#,
+            lease.practice.get(),
+            lease.export.as_str(),
+            time,
+            source.replica,
+            source.lsn,
+        )
+        .fetch_one(&mut *tx)
+        .await?;
+        tx.commit().await?;
+        Ok(row.transaction_time)
+    }
+
+    /// The streams of an export, in their order.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn stream_plans(&self, lease: &PlanLease) -> Result<Vec<StreamPlan>> {
+        let rows = sqlx::query!(
+            "/* stream_plans */
+             SELECT stream, resource_type, relation, access_path, plan_cursor, planned_at
+               FROM headgate.export_stream
+              WHERE practice_number = $1 AND export_id = $2 ORDER BY stream",
+            lease.practice.get(),
+            lease.export.as_str(),
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        rows.into_iter()
+            .map(|row| {
+                Ok(StreamPlan {
+                    stream: row.stream,
+                    resource_type: parsed(&row.resource_type, "export_stream", "resource_type")?,
+                    relation: row.relation,
+                    by_cohort: row.access_path == "cohort",
+                    plan_cursor: row.plan_cursor,
+                    planned: row.planned_at.is_some(),
+                })
+            })
+            .collect()
+    }
+
+    /// Adds shards to a stream and moves its plan cursor, in one transaction. Each shard is runnable from
+    /// then on. With `cursor` `None` the stream is planned.
+    ///
+    /// # Errors
+    /// [`Error::LeaseLost`]; or when the database fails.
+    pub async fn add_shards(
+        &self,
+        lease: &PlanLease,
+        stream: i16,
+        shards: &[NewShard],
+        cursor: Option<&Value>,
+    ) -> Result<()> {
+        let mut tx = self.pool.begin().await?;
+        hold(&mut tx, lease, "planning").await?;
+        let next = sqlx::query!(
+            "/* add_shards: numbers */
+             SELECT next_shard, next_number FROM headgate.export_stream
+              WHERE practice_number = $1 AND export_id = $2 AND stream = $3 AND planned_at IS NULL FOR UPDATE",
+            lease.practice.get(),
+            lease.export.as_str(),
+            stream,
+        )
+        .fetch_one(&mut *tx)
+        .await?;
+        let (mut shard, mut first_number, mut rows) = (next.next_shard, next.next_number, 0_i64);
+        for new in shards {
+            let planned: i64 = number(new.rows, "shard", "planned_rows")?;
+            let numbers: i32 = number(new.numbers, "shard", "number_count")?;
+            sqlx::query!(
+                "/* add_shards */
+                 INSERT INTO headgate.shard (practice_number, export_id, stream, shard, slice, planned_rows, first_number, number_count)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+                lease.practice.get(),
+                lease.export.as_str(),
+                stream,
+                shard,
+                new.slice,
+                planned,
+                first_number,
+                numbers,
+            )
+            .execute(&mut *tx)
+            .await?;
+            shard += 1;
+            first_number += numbers;
+            rows += planned;
+        }
+        sqlx::query!(
+            "/* add_shards: cursor */
+             UPDATE headgate.export_stream
+                SET next_shard = $4, next_number = $5, planned_rows = planned_rows + $6,
+                    plan_cursor = coalesce($7, plan_cursor),
+                    planned_at = CASE WHEN $7::jsonb IS NULL THEN clock_timestamp() END
+              WHERE practice_number = $1 AND export_id = $2 AND stream = $3",
+            lease.practice.get(),
+            lease.export.as_str(),
+            stream,
+            shard,
+            first_number,
+            rows,
+            cursor,
+        )
+        .execute(&mut *tx)
+        .await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Ends planning: every shard is known. Gives the lease back.
+    ///
+    /// # Errors
+    /// [`Error::LeaseLost`]; or when the database fails.
+    pub async fn finish_planning(&self, lease: &PlanLease) -> Result<()> {
+        let done = sqlx::query!(
+            "/* finish_planning */
+             UPDATE headgate.export e
+                SET state = 'running', planned_at = clock_timestamp(), attempts = 0, retry_at = NULL,
+                    lease_step = NULL, lease_token = NULL, lease_expires_at = NULL, lease_worker = NULL
+              WHERE practice_number = $1 AND export_id = $2 AND state = 'planning'
+                AND lease_token = $3 AND lease_expires_at > clock_timestamp()
+                AND NOT EXISTS (SELECT FROM headgate.export_stream s
+                                 WHERE s.practice_number = e.practice_number AND s.export_id = e.export_id
+                                   AND s.planned_at IS NULL)",
+            lease.practice.get(),
+            lease.export.as_str(),
+            lease.token,
+        )
+        .execute(&self.pool)
+        .await?;
+        if done.rows_affected() == 1 { Ok(()) } else { Err(Error::LeaseLost) }
+    }
+
+    /// The next members of an export's cohort after a patient id, in byte order, with their mark of full history.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn members_after(
+        &self,
+        practice: PracticeNumber,
+        export: &headgate_domain::ExportId,
+        after: Option<&str>,
+        limit: i64,
+    ) -> Result<Vec<String>> {
+        Ok(sqlx::query_scalar!(
+            "/* members_after */
+             SELECT patient_id FROM headgate.export_member
+              WHERE practice_number = $1 AND export_id = $2 AND patient_id > $3
+              ORDER BY patient_id LIMIT $4",
+            practice.get(),
+            export.as_str(),
+            after.unwrap_or_default(),
+            limit,
+        )
+        .fetch_all(&self.pool)
+        .await?)
+    }
+
+    /// The members of an export's cohort from one patient id to another, both included, with their mark
+    /// of full history.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn members_between(
+        &self,
+        practice: PracticeNumber,
+        export: &headgate_domain::ExportId,
+        first: &str,
+        last: &str,
+    ) -> Result<Vec<(String, bool)>> {
+        let rows = sqlx::query!(
+            "/* members_between */
+             SELECT patient_id, full_history FROM headgate.export_member
+              WHERE practice_number = $1 AND export_id = $2 AND patient_id BETWEEN $3 AND $4
+              ORDER BY patient_id",
+            practice.get(),
+            export.as_str(),
+            first,
+            last,
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(rows.into_iter().map(|row| (row.patient_id, row.full_history)).collect())
+    }
+
+    /// Gives a plan, finish or purge lease back. With `retry_after` the step rests that long; with
+    /// `give_back` this acquisition does not count as an attempt (a clean drain).
+    ///
+    /// # Errors
+    /// When the database fails. A lease that is lost already is fine.
+    pub async fn release_step(
+        &self,
+        lease: &crate::StepLease,
+        retry_after: Duration,
+        give_back: bool,
+    ) -> Result<()> {
+        sqlx::query!(
+            "/* release_step */
+             UPDATE headgate.export
+                SET lease_step = NULL, lease_token = NULL, lease_expires_at = NULL, lease_worker = NULL,
+                    retry_at = clock_timestamp() + $4,
+                    attempts = greatest(attempts - CASE WHEN $5 THEN 1 ELSE 0 END, 0)
+              WHERE practice_number = $1 AND export_id = $2 AND lease_token = $3",
+            lease.practice.get(),
+            lease.export.as_str(),
+            lease.token,
+            interval(retry_after),
+            give_back,
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+}
+
+/// Makes sure that the lease is held and keeps it from being taken until the transaction ends.
+/// A step that gets here made progress: its attempts start anew.
+async fn hold(tx: &mut Transaction<'_, Postgres>, lease: &PlanLease, state: &str) -> Result<()> {
+    let held = sqlx::query!(
+        "/* hold */
+         UPDATE headgate.export SET attempts = 0
+          WHERE practice_number = $1 AND export_id = $2 AND state = $4
+            AND lease_token = $3 AND lease_expires_at > clock_timestamp()",
+        lease.practice.get(),
+        lease.export.as_str(),
+        lease.token,
+        state,
+    )
+    .execute(&mut **tx)
+    .await?;
+    if held.rows_affected() == 1 { Ok(()) } else { Err(Error::LeaseLost) }
+}
+
+/// Statements 1 and 2 of the cohort: lock the group against member writers, then read the clock.
+async fn lock_group(
+    connection: &mut PgConnection,
+    practice: PracticeNumber,
+    group: &str,
+) -> Result<DateTime<Utc>> {
+    sqlx::query!(
+        "/* lock_group */ SELECT group_id FROM headgate.patient_group
+          WHERE practice_number = $1 AND group_id = $2 FOR SHARE",
+        practice.get(),
+        group,
+    )
+    .fetch_one(&mut *connection)
+    .await?;
+    Ok(sqlx::query_scalar!(r#"/* lock_group: clock */ SELECT clock_timestamp() AS "clock!""#)
+        .fetch_one(connection)
+        .await?)
+}
+
+/// Statement 3 of the cohort: those who are members now; who joined after `_since` gets full history.
+async fn insert_members(connection: &mut PgConnection, lease: &PlanLease, group: &str) -> Result<()> {
+    sqlx::query!(
+        "/* insert_members */
+         INSERT INTO headgate.export_member (practice_number, export_id, patient_id, full_history)
+         SELECT m.practice_number, e.export_id, m.patient_id, coalesce(m.member_since > e.since, false)
+           FROM headgate.export e
+           JOIN headgate.patient_group_member m USING (practice_number)
+          WHERE e.practice_number = $1 AND e.export_id = $2 AND m.group_id = $3 AND m.member_until IS NULL",
+        lease.practice.get(),
+        lease.export.as_str(),
+        group,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn insert_streams(
+    connection: &mut PgConnection,
+    lease: &PlanLease,
+    streams: &[NewStream],
+) -> Result<()> {
+    for (stream, new) in (1_i16..).zip(streams) {
+        sqlx::query!(
+            "/* insert_streams */
+             INSERT INTO headgate.export_stream (practice_number, export_id, stream, resource_type, relation, access_path)
+             VALUES ($1, $2, $3, $4, $5, $6)",
+            lease.practice.get(),
+            lease.export.as_str(),
+            stream,
+            new.resource_type.name(),
+            new.relation,
+            if new.by_cohort { "cohort" } else { "all" },
+        )
+        .execute(&mut *connection)
+        .await?;
+    }
+    Ok(())
+}

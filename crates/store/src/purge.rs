@@ -1,0 +1,59 @@
+//! Purging: an ended export's objects go.
+//!
+//! The prefix is emptied at once. While a lease may still be alive, a worker that has not heard of the end could
+//! put one more object there; so the step comes again until none is, and only then is the export purged.
+
+use crate::acquire::StepLease;
+use crate::{Audit, Result, Store, audit};
+
+impl Store {
+    /// Whether nothing can be written below the export's prefix any more. Ask before emptying it.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn is_quiet(&self, lease: &StepLease) -> Result<bool> {
+        Ok(sqlx::query_scalar!(
+            r#"/* is_quiet */
+            SELECT coalesce(e.quiet_after <= clock_timestamp(), true)
+                   AND NOT EXISTS (SELECT FROM headgate.shard s
+                                    WHERE s.practice_number = e.practice_number AND s.export_id = e.export_id
+                                      AND s.state = 'leased' AND s.lease_expires_at > clock_timestamp()) AS "quiet!"
+              FROM headgate.export e WHERE practice_number = $1 AND export_id = $2"#,
+            lease.practice.get(),
+            lease.export.as_str(),
+        )
+        .fetch_one(&self.pool)
+        .await?)
+    }
+
+    /// Notes that the export's objects are gone, and gives the lease back. `objects` were deleted now.
+    ///
+    /// # Errors
+    /// [`crate::Error::LeaseLost`]; or when the database fails.
+    pub async fn purged(&self, lease: &StepLease, objects: u64) -> Result<()> {
+        let mut tx = self.pool.begin().await?;
+        let moved = sqlx::query!(
+            "/* purged */
+             UPDATE headgate.export
+                SET purged_at = clock_timestamp(), attempts = 0, retry_at = NULL,
+                    lease_step = NULL, lease_token = NULL, lease_expires_at = NULL, lease_worker = NULL
+              WHERE practice_number = $1 AND export_id = $2 AND purged_at IS NULL
+                AND lease_token = $3 AND lease_expires_at > clock_timestamp()",
+            lease.practice.get(),
+            lease.export.as_str(),
+            lease.token,
+        )
+        .execute(&mut *tx)
+        .await?;
+        if moved.rows_affected() != 1 {
+            return Err(crate::Error::LeaseLost);
+        }
+        let fact = Audit::new("headgate", "export.purged")
+            .at(lease.practice)
+            .about_export(&lease.export)
+            .with(serde_json::json!({ "objects": objects }));
+        audit::record(&mut tx, &fact).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+}
