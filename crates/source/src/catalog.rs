@@ -1,0 +1,309 @@
+//! Which relations a practice's schema offers, and of what types.
+//!
+//! A worker takes the catalogue and stores it (as JSON) in the control database; kick-off and the other
+//! workers read it from there. What SQL text is later built from a stored catalogue is no wider than what is
+//! found here: relation names pass [`identifier::quote`](crate::identifier::quote) and page-key types are a
+//! closed list.
+
+use std::collections::BTreeMap;
+
+use headgate_domain::ResourceType;
+use serde::{Deserialize, Serialize};
+use sqlx::Row as _;
+use sqlx::postgres::PgRow;
+
+use crate::statement::Statement;
+use crate::transaction::ReadTransaction;
+use crate::{Source, SourceError, identifier};
+
+/// What a practice's schema offers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Catalog {
+    /// The schema.
+    pub schema: String,
+    /// The usable relations, one per resource type, in the order of [`ResourceType::ALL`].
+    pub relations: Vec<Relation>,
+    /// Relations that are named like a resource type but cannot be read as one: their types are unsupported
+    /// until somebody mends them.
+    pub unusable: Vec<Unusable>,
+    /// Whether there is a `tombstone` relation of the right shape.
+    pub tombstone: bool,
+    /// Whether there is a `group_member` relation of the right shape.
+    pub group_member: bool,
+    /// Whether there is a function `horizon()`.
+    pub horizon: bool,
+}
+
+/// One readable relation of resources.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Relation {
+    /// The type of its resources.
+    pub resource_type: ResourceType,
+    /// Its name in the schema.
+    pub name: String,
+    /// The type of the column `resource`.
+    pub body: BodyKind,
+    /// The type of the column `page_key`; none where `id` is the key.
+    pub page_key: Option<PageKeyType>,
+    /// Whether the database itself keeps the leading key column free of nulls.
+    pub key_not_null: bool,
+    /// Whether bodies are certain to be well-formed JSON in UTF-8: `json` or `jsonb` in a database that is
+    /// not `SQL_ASCII`.
+    pub trusted: bool,
+}
+
+/// A relation that is there and cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unusable {
+    /// Its name.
+    pub relation: String,
+    /// What is wrong: column names and types.
+    pub problem: String,
+}
+
+/// The type of the column `resource`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BodyKind {
+    /// `text` or `varchar`: anything may stand there.
+    Text,
+    /// `json`: well formed, white space as written.
+    Json,
+    /// `jsonb`: well formed, without line feeds, keys in an order of its own.
+    Jsonb,
+}
+
+/// The types that a `page_key` may have: those with a btree order and one exact text form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the variants are PostgreSQL's own type names")]
+pub enum PageKeyType {
+    Smallint,
+    Integer,
+    Bigint,
+    Numeric,
+    Uuid,
+    Text,
+    Varchar,
+    Date,
+    Timestamp,
+    Timestamptz,
+}
+
+impl PageKeyType {
+    /// The type with this name, as `format_type` spells it without a modifier.
+    fn from_name(name: &str) -> Option<Self> {
+        Some(match name {
+            "smallint" => Self::Smallint,
+            "integer" => Self::Integer,
+            "bigint" => Self::Bigint,
+            "numeric" => Self::Numeric,
+            "uuid" => Self::Uuid,
+            "text" => Self::Text,
+            "character varying" => Self::Varchar,
+            "date" => Self::Date,
+            "timestamp without time zone" => Self::Timestamp,
+            "timestamp with time zone" => Self::Timestamptz,
+            _ => return None,
+        })
+    }
+
+    /// What a bound text is cast to.
+    pub(crate) fn sql(self) -> &'static str {
+        match self {
+            Self::Smallint => "pg_catalog.int2",
+            Self::Integer => "pg_catalog.int4",
+            Self::Bigint => "pg_catalog.int8",
+            Self::Numeric => "pg_catalog.numeric",
+            Self::Uuid => "pg_catalog.uuid",
+            Self::Text | Self::Varchar => "pg_catalog.text",
+            Self::Date => "pg_catalog.date",
+            Self::Timestamp => "pg_catalog.timestamp",
+            Self::Timestamptz => "pg_catalog.timestamptz",
+        }
+    }
+
+    /// Whether its order depends on a collation.
+    pub(crate) fn is_text(self) -> bool {
+        matches!(self, Self::Text | Self::Varchar)
+    }
+}
+
+impl Catalog {
+    /// The relation of a type, if the practice has one.
+    #[must_use]
+    pub fn relation(&self, resource_type: ResourceType) -> Option<&Relation> {
+        self.relations.iter().find(|r| r.resource_type == resource_type)
+    }
+}
+
+impl Source {
+    /// Reads which relations there are and of what types. Touches the system catalogue only.
+    ///
+    /// # Errors
+    /// [`SourceError::NoSchema`] and [`SourceError::SchemaDenied`], and whatever stands in the way of a read
+    /// transaction. A schema without any relation is not an error.
+    pub async fn catalog(&self) -> Result<Catalog, SourceError> {
+        let mut tx = self.begin_unmarked(&[]).await?;
+        let catalog = read(&mut tx, self.schema()).await?;
+        tx.finish().await?;
+        Ok(catalog)
+    }
+}
+
+/// The columns of one relation.
+pub(crate) type Columns = BTreeMap<String, Column>;
+
+/// One column.
+#[derive(Debug, Clone)]
+pub(crate) struct Column {
+    type_name: String,
+    not_null: bool,
+    readable: bool,
+}
+
+async fn read(tx: &mut ReadTransaction, schema: &str) -> Result<Catalog, SourceError> {
+    let facts = facts(tx, schema).await?;
+    let shapes = shapes(tx, schema).await?;
+    let mut catalog = Catalog {
+        schema: schema.to_owned(),
+        relations: Vec::new(),
+        unusable: Vec::new(),
+        tombstone: false,
+        group_member: false,
+        horizon: facts.horizon,
+    };
+    for resource_type in ResourceType::ALL.iter().copied() {
+        let name = resource_type.relation();
+        let Some(columns) = shapes.get(name) else { continue };
+        match relation(resource_type, columns, facts.utf8) {
+            Ok(relation) => catalog.relations.push(relation),
+            Err(problem) => catalog.unusable.push(Unusable { relation: name.to_owned(), problem }),
+        }
+    }
+    for (name, wanted) in [("tombstone", TOMBSTONE), ("group_member", GROUP_MEMBER)] {
+        let Some(columns) = shapes.get(name) else { continue };
+        match wanted.iter().try_for_each(|(column, types)| expect(columns, column, types).map(drop)) {
+            Ok(()) if name == "tombstone" => catalog.tombstone = true,
+            Ok(()) => catalog.group_member = true,
+            Err(problem) => catalog.unusable.push(Unusable { relation: name.to_owned(), problem }),
+        }
+    }
+    Ok(catalog)
+}
+
+const TEXT: &[&str] = &["text", "character varying"];
+const INSTANT: &[&str] = &["timestamp with time zone"];
+const BODY: &[&str] = &["text", "character varying", "json", "jsonb"];
+
+const TOMBSTONE: &[(&str, &[&str])] =
+    &[("resource_type", TEXT), ("id", TEXT), ("patient_id", TEXT), ("deleted_at", INSTANT)];
+const GROUP_MEMBER: &[(&str, &[&str])] =
+    &[("group_id", TEXT), ("patient_id", TEXT), ("member_since", INSTANT), ("member_until", INSTANT)];
+
+/// The relation that these columns make, or what is wrong with them.
+fn relation(resource_type: ResourceType, columns: &Columns, utf8: bool) -> Result<Relation, String> {
+    let id = expect(columns, "id", TEXT)?;
+    expect(columns, "patient_id", TEXT)?;
+    expect(columns, "last_updated", INSTANT)?;
+    let body = match expect(columns, "resource", BODY)?.type_name.as_str() {
+        "json" => BodyKind::Json,
+        "jsonb" => BodyKind::Jsonb,
+        _ => BodyKind::Text,
+    };
+    let (page_key, key_not_null) = match columns.get("page_key") {
+        None => (None, id.not_null),
+        Some(column) => {
+            let page_key = PageKeyType::from_name(&column.type_name).ok_or_else(|| {
+                format!("page_key has the type {}, which cannot be paged by", column.type_name)
+            })?;
+            if !column.readable {
+                return Err("the role may not SELECT page_key".to_owned());
+            }
+            (Some(page_key), column.not_null)
+        }
+    };
+    let trusted = utf8 && body != BodyKind::Text;
+    let name = resource_type.relation().to_owned();
+    Ok(Relation { resource_type, name, body, page_key, key_not_null, trusted })
+}
+
+/// The column, if it is there, readable and of one of these types.
+fn expect<'c>(columns: &'c Columns, name: &str, types: &[&str]) -> Result<&'c Column, String> {
+    let column = columns.get(name).ok_or_else(|| format!("there is no column {name}"))?;
+    if !types.contains(&column.type_name.as_str()) {
+        return Err(format!("{name} has the type {}, not {}", column.type_name, types.join(" or ")));
+    }
+    if !column.readable {
+        return Err(format!("the role may not SELECT {name}"));
+    }
+    Ok(column)
+}
+
+/// Facts about the schema as a whole.
+struct Facts {
+    utf8: bool,
+    horizon: bool,
+}
+
+async fn facts(tx: &mut ReadTransaction, schema: &str) -> Result<Facts, SourceError> {
+    let mut statement = Statement::new(
+        "SELECT has_schema_privilege(n.oid, 'USAGE') AS usable,
+                pg_encoding_to_char(d.encoding)::text <> 'SQL_ASCII' AS utf8,
+                EXISTS (SELECT FROM pg_proc f WHERE f.pronamespace = n.oid AND f.proname = 'horizon'
+                        AND f.pronargs = 0) AS horizon
+         FROM pg_namespace n, pg_database d
+         WHERE d.datname = current_database() AND n.nspname = ",
+    );
+    let name = statement.bind(schema);
+    statement.push(&name);
+    let row = tx
+        .fetch_optional(statement, None)
+        .await?
+        .ok_or_else(|| SourceError::NoSchema { schema: schema.to_owned() })?;
+    if !get::<bool>(&row, "usable")? {
+        return Err(SourceError::SchemaDenied { schema: schema.to_owned() });
+    }
+    Ok(Facts { utf8: get(&row, "utf8")?, horizon: get(&row, "horizon")? })
+}
+
+/// The columns of every relation of the schema whose name Headgate could use.
+async fn shapes(tx: &mut ReadTransaction, schema: &str) -> Result<BTreeMap<String, Columns>, SourceError> {
+    let mut statement = Statement::new(
+        "SELECT c.relname::text AS relation, a.attname::text AS name,
+                format_type(a.atttypid, NULL) AS type_name, a.attnotnull AS not_null,
+                has_column_privilege(c.oid, a.attnum, 'SELECT') AS readable
+         FROM pg_class c
+         JOIN pg_namespace n ON n.oid = c.relnamespace
+         JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+         WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname = ",
+    );
+    let name = statement.bind(schema);
+    statement.push(&name);
+    let mut shapes: BTreeMap<String, Columns> = BTreeMap::new();
+    for row in tx.fetch_all(statement, None).await? {
+        let relation: String = get(&row, "relation")?;
+        if !identifier::is_valid(&relation) {
+            continue;
+        }
+        let column = Column {
+            type_name: get(&row, "type_name")?,
+            not_null: get(&row, "not_null")?,
+            readable: get(&row, "readable")?,
+        };
+        shapes.entry(relation).or_default().insert(get(&row, "name")?, column);
+    }
+    Ok(shapes)
+}
+
+/// A column of one of this crate's own queries.
+pub(crate) fn get<'r, T>(row: &'r PgRow, column: &str) -> Result<T, SourceError>
+where
+    T: sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres>,
+{
+    row.try_get(column).map_err(|e| SourceError::from_sqlx(e, None))
+}
+
+#[cfg(test)]
+#[path = "catalog_tests.rs"]
+mod tests;
