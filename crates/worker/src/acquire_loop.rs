@@ -1,0 +1,218 @@
+//! Takes work as long as there are free hands, then waits for a doorbell, a free hand, or a while.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use headgate_store::{Acquired, LeaseKind, ShardLease, StepLease};
+use rand::Rng;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::context::Context;
+use crate::error::{Error, Fate, rest};
+use crate::{finish, plan, purge, refresh, shard};
+
+/// Runs until the context is drained and every step has ended.
+pub async fn run(context: &Arc<Context>, wake: &Arc<Notify>) {
+    let steps = Arc::new(Semaphore::new(context.config.steps));
+    let shards = Arc::new(Semaphore::new(context.config.shards));
+    let tasks = TaskTracker::new();
+    while !context.drain.is_cancelled() {
+        let took = match take(context, &steps, &shards, &tasks, wake).await {
+            Ok(took) => took,
+            Err(error) => {
+                tracing::warn!(%error, "no work can be acquired");
+                false
+            }
+        };
+        if !took {
+            let jitter = rand::rng().random_range(0.7..1.3);
+            tokio::select! {
+                () = wake.notified() => {}
+                () = tokio::time::sleep(context.config.poll.mul_f64(jitter)) => {}
+                () = context.drain.cancelled() => {}
+            }
+        }
+    }
+    tasks.close();
+    tasks.wait().await;
+}
+
+/// Takes at most one step and one shard; says whether there was any.
+async fn take(
+    context: &Arc<Context>,
+    steps: &Arc<Semaphore>,
+    shards: &Arc<Semaphore>,
+    tasks: &TaskTracker,
+    wake: &Arc<Notify>,
+) -> headgate_store::Result<bool> {
+    let mut took = false;
+    let limits = context.limits();
+    if let Ok(hand) = Arc::clone(steps).try_acquire_owned() {
+        let acquired = Instant::now();
+        if let Some(step) = context.store.acquire_step(context.worker, &limits).await? {
+            let (context, hand) = (Arc::clone(context), Hand { _permit: hand, wake: Arc::clone(wake) });
+            tasks.spawn(async move {
+                run_step(&context, step, acquired).await;
+                drop(hand);
+            });
+            took = true;
+        }
+    }
+    if let Ok(hand) = Arc::clone(shards).try_acquire_owned() {
+        let acquired = Instant::now();
+        if let Some(lease) = context.store.acquire_shard(context.worker, &limits).await? {
+            let (context, hand) = (Arc::clone(context), Hand { _permit: hand, wake: Arc::clone(wake) });
+            tasks.spawn(async move {
+                run_shard(&context, lease, acquired).await;
+                drop(hand);
+            });
+            took = true;
+        }
+    }
+    Ok(took)
+}
+
+/// A free hand that, once put down, looks for work again: what just ended may have made more runnable.
+struct Hand {
+    _permit: OwnedSemaphorePermit,
+    wake: Arc<Notify>,
+}
+
+impl Drop for Hand {
+    fn drop(&mut self) {
+        self.wake.notify_one();
+    }
+}
+
+async fn run_step(context: &Arc<Context>, step: Acquired, acquired: Instant) {
+    match step {
+        Acquired::Plan(lease) => {
+            let kept = context.keeper.keep(lease.token, of(&lease), acquired);
+            let work = plan::run(Arc::clone(context), lease.clone(), kept.stop.clone());
+            let result = guarded(work).await;
+            settle_step(context, "plan", &lease, &kept.stop, result).await;
+        }
+        Acquired::Finish(lease) => {
+            let kept = context.keeper.keep(lease.token, of(&lease), acquired);
+            let result = guarded(finish::run(Arc::clone(context), lease.clone())).await;
+            settle_step(context, "finish", &lease, &kept.stop, result).await;
+        }
+        Acquired::Purge(lease) => {
+            let kept = context.keeper.keep(lease.token, LeaseKind::Purge, acquired);
+            let result = guarded(purge::run(Arc::clone(context), lease.clone())).await;
+            // Purging is never given up: somebody's data are still there.
+            if let Err(error) = result {
+                tracing::warn!(practice = %lease.practice, export = %lease.export, %error, "purge failed, will be retried");
+                release_step(context, &lease, rest(lease.attempts), false).await;
+            }
+            drop(kept);
+        }
+        Acquired::Refresh(lease) => {
+            let kept = context.keeper.keep(lease.token, LeaseKind::Refresh, acquired);
+            let result = guarded(refresh::run(Arc::clone(context), lease.clone())).await;
+            if let Err(error) = result {
+                tracing::warn!(practice = %lease.practice, %error, "the source could not be read, will be retried");
+                let failed =
+                    context.store.refresh_failed(&lease, &error.to_string(), rest(lease.attempts)).await;
+                log_unsettled("refresh", failed);
+            }
+            drop(kept);
+        }
+    }
+}
+
+fn of(lease: &StepLease) -> LeaseKind {
+    LeaseKind::Step { practice: lease.practice, export: lease.export.clone() }
+}
+
+/// What follows from the end of a plan or finish step.
+async fn settle_step(
+    context: &Context,
+    step: &'static str,
+    lease: &StepLease,
+    stop: &CancellationToken,
+    result: Result<Ended, Error>,
+) {
+    let error = match result {
+        Ok(Ended::Done) => return,
+        Ok(Ended::Drained) => return release_step(context, lease, Duration::ZERO, true).await,
+        Err(error) => error,
+    };
+    let (practice, export) = (lease.practice, &lease.export);
+    let fate = if stop.is_cancelled() { Fate::Leave } else { error.fate() };
+    match fate {
+        Fate::Leave => {
+            tracing::info!(%practice, %export, step, "step left: its lease ended");
+            release_step(context, lease, Duration::ZERO, true).await;
+        }
+        Fate::Retry if lease.attempts < context.config.max_attempts => {
+            tracing::warn!(%practice, %export, step, attempt = lease.attempts, %error, "step failed, will be retried");
+            release_step(context, lease, rest(lease.attempts), false).await;
+        }
+        Fate::Retry | Fate::Fail => {
+            tracing::error!(%practice, %export, step, attempt = lease.attempts, %error, "export failed");
+            log_unsettled(step, context.store.fail_step(lease, &error.to_string()).await);
+        }
+    }
+}
+
+async fn run_shard(context: &Arc<Context>, lease: ShardLease, acquired: Instant) {
+    let kind = LeaseKind::Shard { practice: lease.practice, export: lease.export.clone() };
+    let kept = context.keeper.keep(lease.token, kind, acquired);
+    let result = guarded(shard::run(Arc::clone(context), lease.clone(), kept.stop.clone())).await;
+    let (practice, export) = (lease.practice, &lease.export);
+    let (stream, shard) = (lease.stream, lease.shard);
+    let settled = match result {
+        Ok(Ended::Done) => Ok(()),
+        Ok(Ended::Drained) => context.store.release_shard(&lease, Duration::ZERO, true).await,
+        Err(error) => {
+            let fate = if kept.stop.is_cancelled() { Fate::Leave } else { error.fate() };
+            match fate {
+                Fate::Leave => {
+                    tracing::info!(%practice, %export, stream, shard, "shard left: its lease ended");
+                    context.store.release_shard(&lease, Duration::ZERO, true).await
+                }
+                Fate::Retry if lease.attempts < context.config.max_attempts => {
+                    tracing::warn!(%practice, %export, stream, shard, attempt = lease.attempts, %error, "shard failed, will be retried");
+                    context.store.release_shard(&lease, rest(lease.attempts), false).await
+                }
+                Fate::Retry | Fate::Fail => {
+                    tracing::error!(%practice, %export, stream, shard, attempt = lease.attempts, %error, "export failed");
+                    let text = format!("{} could not be read: {error}", lease.resource_type);
+                    context.store.quarantine_shard(&lease, &text).await
+                }
+            }
+        }
+    };
+    log_unsettled("shard", settled);
+}
+
+/// How a step or shard ended without an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// It is done, and its lease with it.
+    Done,
+    /// The process is draining: what was done is kept, the rest is given back.
+    Drained,
+}
+
+/// Runs work as a task of its own, so that a panic ends it and not the worker.
+async fn guarded<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Error>> + Send + 'static,
+) -> Result<T, Error> {
+    tokio::spawn(work).await.unwrap_or(Err(Error::Panic))
+}
+
+async fn release_step(context: &Context, lease: &StepLease, retry_after: Duration, give_back: bool) {
+    log_unsettled("step", context.store.release_step(lease, retry_after, give_back).await);
+}
+
+/// A lease that cannot be given back expires by itself; that is only slower.
+fn log_unsettled(what: &'static str, result: headgate_store::Result<()>) {
+    match result {
+        Ok(()) | Err(headgate_store::Error::LeaseLost) => {}
+        Err(error) => tracing::warn!(what, %error, "a lease could not be given back; it will expire"),
+    }
+}

@@ -1,0 +1,62 @@
+//! What every step of a worker needs, built once.
+
+use std::sync::Arc;
+
+use headgate_objects::Objects;
+use headgate_store::{Limits, Store};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::WorkerConfig;
+use crate::budget::Budget;
+use crate::lease_keeper::LeaseKeeper;
+use crate::sources::Sources;
+
+/// What every step needs.
+#[derive(Debug)]
+pub struct Context {
+    pub worker: Uuid,
+    pub store: Store,
+    pub objects: Objects,
+    pub config: WorkerConfig,
+    pub keeper: LeaseKeeper,
+    pub sources: Sources,
+    pub budget: Budget,
+    pub uploads: Arc<Semaphore>,
+    /// Cancelled when the process is asked to stop: checkpoint and give back.
+    pub drain: CancellationToken,
+}
+
+impl Context {
+    pub fn new(
+        worker: Uuid,
+        store: Store,
+        objects: Objects,
+        config: WorkerConfig,
+        keeper: LeaseKeeper,
+        drain: CancellationToken,
+    ) -> Self {
+        Self {
+            worker,
+            store,
+            objects,
+            keeper,
+            sources: Sources::new(config.source.clone()),
+            budget: Budget::new(config.buffer_bytes),
+            uploads: Arc::new(Semaphore::new(config.uploads)),
+            drain,
+            config,
+        }
+    }
+
+    /// What bounds this worker's acquisitions.
+    pub fn limits(&self) -> Limits {
+        Limits {
+            lease: self.config.lease,
+            max_attempts: self.config.max_attempts,
+            shards_per_practice: self.config.shards_per_practice,
+            shards_per_app: self.config.shards_per_app,
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Housekeeping: whichever worker finds a task due runs it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use headgate_store::{DueTask, Task};
+
+use crate::context::Context;
+
+/// How often a worker looks for due tasks.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// An export with work to do that was not rung for in this time is rung for again.
+const QUIET: Duration = Duration::from_secs(30);
+
+/// Looks for due tasks until the worker drains.
+pub async fn run(context: Arc<Context>) {
+    loop {
+        tokio::select! {
+            () = context.drain.cancelled() => return,
+            () = tokio::time::sleep(LOOK) => {}
+        }
+        loop {
+            match context.store.due_task(context.config.lease).await {
+                Ok(Some(due)) => run_task(&context, &due).await,
+                Ok(None) => break,
+                Err(error) => {
+                    tracing::warn!(%error, "no housekeeping can be done");
+                    break;
+                }
+            }
+        }
+    }
+}
+
+async fn run_task(context: &Context, due: &DueTask) {
+    let result = match due.task {
+        Task::Expire => context.store.expire_exports().await,
+        Task::Reconcile => reconcile(context).await,
+        Task::Replay => context.store.forget_assertions().await,
+        Task::Queue => context.store.clean_queue().await,
+        Task::Refresh => context.store.request_refreshes().await,
+        Task::Sweep => context.store.sweep_again().await,
+    };
+    let text = match &result {
+        Ok(count) => count.to_string(),
+        Err(error) => {
+            tracing::warn!(task = ?due.task, %error, "housekeeping failed, will be retried");
+            error.to_string()
+        }
+    };
+    if let Err(error) = context.store.task_done(due, &text).await {
+        tracing::warn!(task = ?due.task, %error, "housekeeping could not be noted");
+    }
+}
+
+/// Heals what was missed: authority that ended by time, hopeless work, lost doorbells.
+async fn reconcile(context: &Context) -> headgate_store::Result<u64> {
+    let revoked = context.store.revoke_unauthorized().await?;
+    let failed = context.store.fail_exhausted(context.config.max_attempts).await?;
+    let rung = context.store.ring_again(QUIET).await?;
+    Ok(revoked + failed + rung)
+}

@@ -1,0 +1,184 @@
+//! Keeps the leases of a worker, on a thread, a runtime and a connection of its own, so that neither a
+//! busy pipeline nor a full pool can delay it.
+//!
+//! Every second it reads the stop flags of all leases in one statement; every third of a lease it renews
+//! them. A lease that is stopped or lost has its token cancelled, and its work ends. When the database
+//! does not answer, a lease is given up before it can expire: whoever cannot renew must not go on.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use headgate_store::{Keeper, LeaseKind};
+use secrecy::{ExposeSecret, SecretString};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::Error;
+
+/// How often stop flags are read.
+const TICK: Duration = Duration::from_secs(1);
+
+#[derive(Debug)]
+struct Held {
+    kind: LeaseKind,
+    stop: CancellationToken,
+    /// When the lease was last known to be ours: an instant before the statement that said so was sent.
+    sure_at: Instant,
+}
+
+type Register = Arc<Mutex<HashMap<Uuid, Held>>>;
+
+/// The keeper's handle.
+#[derive(Debug)]
+pub struct LeaseKeeper {
+    held: Register,
+    stop: CancellationToken,
+}
+
+/// A lease under the keeper's care, until dropped.
+#[derive(Debug)]
+pub struct Kept {
+    token: Uuid,
+    held: Register,
+    /// Cancelled when the work must end without a publication.
+    pub stop: CancellationToken,
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        lock(&self.held).remove(&self.token);
+    }
+}
+
+impl LeaseKeeper {
+    /// Starts the keeper's thread.
+    ///
+    /// # Errors
+    /// When the thread or its runtime cannot be made.
+    pub fn start(database_url: SecretString, lease: Duration) -> Result<Self, Error> {
+        let held = Register::default();
+        let stop = CancellationToken::new();
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Thread)?;
+        let (register, stopped) = (Arc::clone(&held), stop.clone());
+        std::thread::Builder::new()
+            .name("lease-keeper".to_owned())
+            .spawn(move || {
+                runtime.block_on(async {
+                    tokio::select! {
+                        () = keep(&database_url, lease, &register) => {}
+                        () = stopped.cancelled() => {}
+                    }
+                });
+            })
+            .map_err(Error::Thread)?;
+        Ok(Self { held, stop })
+    }
+
+    /// Takes a lease into care. `acquired` is an instant before it was acquired.
+    pub fn keep(&self, token: Uuid, kind: LeaseKind, acquired: Instant) -> Kept {
+        let stop = CancellationToken::new();
+        lock(&self.held).insert(token, Held { kind, stop: stop.clone(), sure_at: acquired });
+        Kept { token, held: Arc::clone(&self.held), stop }
+    }
+
+    /// Ends the thread.
+    pub fn stop(&self) {
+        self.stop.cancel();
+    }
+}
+
+fn lock(held: &Register) -> MutexGuard<'_, HashMap<Uuid, Held>> {
+    held.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn keep(database_url: &SecretString, lease: Duration, held: &Register) {
+    let mut connection = None;
+    let mut renewed_at = Instant::now();
+    loop {
+        let answer = tokio::time::timeout(
+            lease / 3,
+            tick(&mut connection, database_url, lease, held, &mut renewed_at),
+        );
+        match answer.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the lease keeper cannot reach the control database");
+                connection = None;
+            }
+            Err(_) => {
+                tracing::warn!("the control database does not answer the lease keeper");
+                connection = None;
+            }
+        }
+        give_up_unsure(held, lease);
+        tokio::time::sleep(TICK.min(lease / 6)).await;
+    }
+}
+
+async fn tick(
+    connection: &mut Option<Keeper>,
+    database_url: &SecretString,
+    lease: Duration,
+    held: &Register,
+    renewed_at: &mut Instant,
+) -> headgate_store::Result<()> {
+    let leases: Vec<(Uuid, LeaseKind)> =
+        lock(held).iter().map(|(token, h)| (*token, h.kind.clone())).collect();
+    let keeper = match connection {
+        Some(keeper) => keeper,
+        None => connection.insert(Keeper::connect(database_url.expose_secret()).await?),
+    };
+    if leases.is_empty() {
+        return Ok(());
+    }
+    for token in keeper.stopped(&leases).await? {
+        cancel(held, token, "its export was stopped");
+    }
+    if renewed_at.elapsed() >= lease / 3 {
+        let asked_at = Instant::now();
+        let kept = keeper.renew(&leases, lease).await?;
+        *renewed_at = asked_at;
+        for (token, _) in &leases {
+            if kept.contains(token) {
+                if let Some(h) = lock(held).get_mut(token) {
+                    h.sure_at = asked_at;
+                }
+            } else {
+                cancel(held, *token, "it is not ours any more");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Gives up every lease that may expire before the next look at it.
+fn give_up_unsure(held: &Register, lease: Duration) {
+    let unsure: Vec<Uuid> = lock(held)
+        .iter()
+        .filter(|(_, h)| h.sure_at.elapsed() + 2 * TICK.min(lease / 6) >= lease)
+        .map(|(token, _)| *token)
+        .collect();
+    for token in unsure {
+        cancel(held, token, "it could not be renewed in time");
+    }
+}
+
+fn cancel(held: &Register, token: Uuid, why: &str) {
+    if let Some(h) = lock(held).get(&token)
+        && !h.stop.is_cancelled()
+    {
+        tracing::info!(kind = kind_name(&h.kind), why, "a lease ends");
+        h.stop.cancel();
+    }
+}
+
+fn kind_name(kind: &LeaseKind) -> &'static str {
+    match kind {
+        LeaseKind::Shard { .. } => "shard",
+        LeaseKind::Step { .. } => "step",
+        LeaseKind::Purge => "purge",
+        LeaseKind::Refresh => "refresh",
+    }
+}

@@ -1,0 +1,86 @@
+//! The worker: steps and the pipeline of a shard.
+//!
+//! ```text
+//! doorbells ─► acquire_loop ─► plan · finish · purge · refresh     (steps: short)
+//!        poll ─┘      │      └► shard: read ─► frame ─► upload ─► publish
+//!                     │
+//!               lease_keeper (own thread, own connection): stop flags every second, renewals
+//! ```
+//!
+//! A worker owns nothing. What it does is written in the control database: it takes a lease, does a piece
+//! of work, and publishes under that lease. Killed at any moment, it leaves a lease that expires and
+//! perhaps objects that no row names; whoever takes the shard next goes on behind the last published file.
+//!
+//! Stopping has three forms. A *drain* (SIGTERM) checkpoints: nothing new is acquired, what is uploaded is
+//! published, leases are given back. A *stop* of one export (deleted, revoked, failed) or a *lost lease*
+//! ends its work without a publication. All three are one token that the pipeline looks at between rows.
+
+mod acquire_loop;
+mod budget;
+mod config;
+mod context;
+mod doorbells;
+mod error;
+mod finish;
+mod frame;
+mod housekeeping;
+mod lease_keeper;
+mod plan;
+mod purge;
+mod read;
+mod refresh;
+mod shard;
+mod sources;
+mod upload;
+
+pub use config::{SourceDefaults, WorkerConfig};
+pub use error::Error;
+pub use sources::{DsnError, open as open_source};
+
+use std::sync::Arc;
+
+use headgate_objects::Objects;
+use headgate_store::Store;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use context::Context;
+use lease_keeper::LeaseKeeper;
+
+/// What a worker works with.
+#[derive(Debug, Clone)]
+pub struct Deps {
+    /// The control database.
+    pub store: Store,
+    /// The bucket.
+    pub objects: Objects,
+    /// Bounds and pace.
+    pub config: WorkerConfig,
+    /// The control database's URL, for the lease keeper's own connection. Never printed.
+    pub database_url: secrecy::SecretString,
+}
+
+/// Runs a worker until `soft` is cancelled and its leases are given back, or `hard` is cancelled.
+///
+/// # Errors
+/// When the lease keeper cannot be started.
+pub async fn run(deps: Deps, soft: CancellationToken, hard: CancellationToken) -> Result<(), Error> {
+    // Fresh at each start: a restarted process must never pass for the one that died.
+    let worker = Uuid::new_v4();
+    let keeper = LeaseKeeper::start(deps.database_url, deps.config.lease)?;
+    let context = Arc::new(Context::new(worker, deps.store, deps.objects, deps.config, keeper, soft.clone()));
+    tracing::info!(%worker, shards = context.config.shards, "worker started");
+    let wake = Arc::new(Notify::new());
+    let listener = tokio::spawn(doorbells::listen(context.store.clone(), Arc::clone(&wake), soft.clone()));
+    let housekeeper = tokio::spawn(housekeeping::run(Arc::clone(&context)));
+    tokio::select! {
+        () = acquire_loop::run(&context, &wake) => tracing::info!(%worker, "worker drained"),
+        () = hard.cancelled() => tracing::warn!(%worker, "worker stopped before it was drained; its leases will expire"),
+    }
+    listener.abort();
+    housekeeper.abort();
+    context.keeper.stop();
+    context.sources.close().await;
+    Ok(())
+}

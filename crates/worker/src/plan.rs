@@ -1,0 +1,232 @@
+//! The plan step: fix transactionTime, then cut every stream into shards.
+//!
+//! Each shard becomes runnable as it is found, so reading begins while planning goes on. A plan that is
+//! interrupted goes on from its last boundary: transactionTime, cohort and streams are written once.
+
+use std::sync::Arc;
+
+use headgate_domain::file_name::numbers_for;
+use headgate_domain::request::Level;
+use headgate_source::{Boundary, Catalog, Key, Marker, Relation, Source};
+use headgate_store::{Cohort, NewShard, NewStream, PlanLease, PlanState, SourceBinding, StreamPlan};
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+
+use crate::Error;
+use crate::acquire_loop::Ended;
+use crate::context::Context;
+use crate::read::{Slice, stored};
+
+/// Members whose rows are counted at a time.
+const MEMBERS: i64 = 1000;
+
+/// Where the walk of a stream goes on.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum PlanCursor {
+    /// After this row.
+    Key(Key),
+    /// After this member.
+    Member(String),
+}
+
+/// Plans an export until every shard is known, `stop` is cancelled or the worker drains.
+pub async fn run(context: Arc<Context>, lease: PlanLease, stop: CancellationToken) -> Result<Ended, Error> {
+    let binding = context.store.source_binding(lease.practice).await?;
+    let binding = binding.filter(|b| !b.suspended).ok_or(Error::NoPractice)?;
+    let source = context.sources.get(&binding)?;
+    let mut state = context.store.plan_state(&lease).await?;
+    if state.transaction_time.is_none() {
+        fix_horizon(&context, &lease, &source, &state).await?;
+        state = context.store.plan_state(&lease).await?;
+    }
+    let marker = Marker {
+        replica: state.source_replica.unwrap_or_default(),
+        lsn: state.source_lsn.clone().unwrap_or_default(),
+    };
+    let planner = Planner { context: &context, lease: &lease, source: &source, marker, binding: &binding };
+    for stream in context.store.stream_plans(&lease).await? {
+        if stream.planned {
+            continue;
+        }
+        let walk = async {
+            if stream.by_cohort {
+                planner.walk_cohort(&stream).await
+            } else {
+                planner.walk_all(&stream).await
+            }
+        };
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return Ok(Ended::Drained),
+            () = context.drain.cancelled() => return Ok(Ended::Drained),
+            result = walk => result?,
+        }
+    }
+    context.store.finish_planning(&lease).await?;
+    Ok(Ended::Done)
+}
+
+/// Asks the source for its horizon before anything is read, and writes it down with cohort and streams.
+async fn fix_horizon(
+    context: &Context,
+    lease: &PlanLease,
+    source: &Source,
+    state: &PlanState,
+) -> Result<(), Error> {
+    let catalog = source.catalog().await?;
+    let streams = streams(&catalog, state)?;
+    let horizon = source.horizon().await?;
+    if horizon.lag > context.config.source.max_lag {
+        tracing::warn!(
+            practice = %lease.practice,
+            lag_s = horizon.lag.as_secs(),
+            limited_by = horizon.limited_by,
+            "transactionTime lies far back: a transaction in the source stays open"
+        );
+    }
+    let cohort = Cohort {
+        horizon: horizon.time,
+        replica: horizon.marker.replica,
+        lsn: horizon.marker.lsn,
+        margin: context.config.source.margin,
+    };
+    let time = context.store.fix_horizon(lease, &state.level, &cohort, &streams).await?;
+    tracing::info!(practice = %lease.practice, export = %lease.export, transaction_time = %time, "transactionTime is fixed");
+    Ok(())
+}
+
+/// One stream per type. At Group level the patients' types are read by members; the directory and
+/// Medication are read whole at every level.
+fn streams(catalog: &Catalog, state: &PlanState) -> Result<Vec<NewStream>, Error> {
+    let by_members = matches!(state.level, Level::Group(_));
+    state
+        .types
+        .iter()
+        .map(|t| {
+            let relation = catalog.relation(*t).ok_or(Error::NoRelation(*t))?;
+            Ok(NewStream {
+                resource_type: *t,
+                relation: serde_json::to_value(relation)
+                    .map_err(|source| Error::Stored { what: "relation", source })?,
+                by_cohort: by_members && t.is_patient_owned(),
+            })
+        })
+        .collect()
+}
+
+struct Planner<'a> {
+    context: &'a Context,
+    lease: &'a PlanLease,
+    source: &'a Source,
+    marker: Marker,
+    binding: &'a SourceBinding,
+}
+
+impl Planner<'_> {
+    /// Walks the boundaries of a relation. The first shard has no lower bound, the last no upper one.
+    async fn walk_all(&self, stream: &StreamPlan) -> Result<(), Error> {
+        let relation: Relation = stored(&stream.relation, "relation")?;
+        let mut lower = match cursor(stream)? {
+            None => None,
+            Some(PlanCursor::Key(key)) => Some(key),
+            Some(PlanCursor::Member(_)) => return Err(foreign_cursor()),
+        };
+        loop {
+            let shard_rows = self.context.config.shard_rows;
+            match self.source.boundary(&relation, &self.marker, lower.as_ref(), shard_rows).await? {
+                Boundary::Next { rows, last } => {
+                    let slice = Slice::All { lower: lower.take(), upper: Some(last.clone()) };
+                    let shard = self.shard(&slice, rows)?;
+                    self.add(stream.stream, &[shard], Some(&PlanCursor::Key(last.clone()))).await?;
+                    lower = Some(last);
+                }
+                Boundary::Last { rows: 0 } => return self.add(stream.stream, &[], None).await,
+                Boundary::Last { rows } => {
+                    let shard = self.shard(&Slice::All { lower, upper: None }, rows)?;
+                    return self.add(stream.stream, &[shard], None).await;
+                }
+            }
+        }
+    }
+
+    /// Packs members into shards by the number of their rows.
+    async fn walk_cohort(&self, stream: &StreamPlan) -> Result<(), Error> {
+        let relation: Relation = stored(&stream.relation, "relation")?;
+        let mut after = match cursor(stream)? {
+            None => None,
+            Some(PlanCursor::Member(id)) => Some(id),
+            Some(PlanCursor::Key(_)) => return Err(foreign_cursor()),
+        };
+        let mut open: Option<Run> = None;
+        loop {
+            let (practice, export) = (self.lease.practice, &self.lease.export);
+            let members =
+                self.context.store.members_after(practice, export, after.as_deref(), MEMBERS).await?;
+            let Some(last) = members.last().cloned() else { break };
+            let counts = self.source.count_by_patient(&relation, &self.marker, &members).await?;
+            for (patient, rows) in counts {
+                let run = Run::extend(open.take(), patient, rows);
+                if run.rows >= self.context.config.shard_rows {
+                    let shard = self.shard(&run.slice(), run.rows)?;
+                    self.add(stream.stream, &[shard], Some(&PlanCursor::Member(run.last))).await?;
+                } else {
+                    open = Some(run);
+                }
+            }
+            after = Some(last);
+        }
+        let rest = open.map(|run| self.shard(&run.slice(), run.rows)).transpose()?;
+        self.add(stream.stream, rest.as_slice(), None).await
+    }
+
+    fn shard(&self, slice: &Slice, rows: u64) -> Result<NewShard, Error> {
+        let file_resources =
+            self.binding.options.file_resources.unwrap_or(self.context.config.file_resources);
+        Ok(NewShard {
+            slice: serde_json::to_value(slice).map_err(|source| Error::Stored { what: "slice", source })?,
+            rows,
+            numbers: numbers_for(rows, file_resources, 1).max(1),
+        })
+    }
+
+    async fn add(&self, stream: i16, shards: &[NewShard], cursor: Option<&PlanCursor>) -> Result<(), Error> {
+        let cursor = cursor
+            .map(serde_json::to_value)
+            .transpose()
+            .map_err(|source| Error::Stored { what: "plan_cursor", source })?;
+        Ok(self.context.store.add_shards(self.lease, stream, shards, cursor.as_ref()).await?)
+    }
+}
+
+fn cursor(stream: &StreamPlan) -> Result<Option<PlanCursor>, Error> {
+    stream.plan_cursor.as_ref().map(|value| stored(value, "plan_cursor")).transpose()
+}
+
+fn foreign_cursor() -> Error {
+    Error::Stored {
+        what: "plan_cursor",
+        source: serde::de::Error::custom("it belongs to another access path"),
+    }
+}
+
+/// Members in a row, being packed into a shard.
+#[derive(Debug, PartialEq, Eq)]
+struct Run {
+    first: String,
+    last: String,
+    rows: u64,
+}
+
+impl Run {
+    fn extend(open: Option<Run>, patient: String, rows: u64) -> Run {
+        match open {
+            Some(run) => Run { last: patient, rows: run.rows + rows, ..run },
+            None => Run { first: patient.clone(), last: patient, rows },
+        }
+    }
+
+    fn slice(&self) -> Slice {
+        Slice::Cohort { first: self.first.clone(), last: self.last.clone() }
+    }
+}

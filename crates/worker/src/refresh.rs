@@ -1,0 +1,23 @@
+//! The refresh step: what a practice's source has, written down for the API, which never connects to it.
+
+use std::sync::Arc;
+
+use headgate_store::RefreshLease;
+
+use crate::Error;
+use crate::acquire_loop::Ended;
+use crate::context::Context;
+
+/// Reads a practice's catalogue.
+pub async fn run(context: Arc<Context>, lease: RefreshLease) -> Result<Ended, Error> {
+    let binding = context.store.source_binding(lease.practice).await?.ok_or(Error::NoPractice)?;
+    let source = context.sources.get(&binding)?;
+    let catalog = source.catalog().await?;
+    for unusable in &catalog.unusable {
+        tracing::warn!(practice = %lease.practice, relation = %unusable.relation, problem = %unusable.problem, "a relation cannot be used");
+    }
+    let catalog =
+        serde_json::to_value(&catalog).map_err(|source| Error::Stored { what: "catalog", source })?;
+    context.store.refreshed(&lease, &catalog).await?;
+    Ok(Ended::Done)
+}

@@ -1,0 +1,162 @@
+//! A shard: read -> frame -> upload -> publish, all at once.
+//!
+//! Reading fills files; up to a few are uploaded side by side; they are published in the order of the
+//! cursor, in small batches. Publishing is what makes progress: a shard that is taken over goes on behind the
+//! last published file, and everything after it is done again.
+
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesOrdered;
+use headgate_domain::file_name::Numbering;
+use headgate_store::{NewProblem, Publication, PublishedFile, ShardLease};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use crate::Error;
+use crate::acquire_loop::Ended;
+use crate::context::Context;
+use crate::frame::{FilledFile, Frame, Framer, Resume};
+use crate::read::{self, Pace};
+use crate::upload::{UploadedFile, upload};
+
+/// Files of one shard that are uploaded side by side.
+const SIDE_BY_SIDE: usize = 4;
+
+/// Runs a shard to its end, or until `stop` is cancelled or the worker drains.
+pub async fn run(context: Arc<Context>, lease: ShardLease, stop: CancellationToken) -> Result<Ended, Error> {
+    let binding = context.store.source_binding(lease.practice).await?;
+    let binding = binding.filter(|b| !b.suspended).ok_or(Error::NoPractice)?;
+    let source = context.sources.get(&binding)?;
+    let resume = match &lease.cursor {
+        Some(cursor) => read::stored(cursor, "cursor")?,
+        None => Resume { after: None, numbering: Numbering::new(lease.first_number, lease.number_count) },
+    };
+    let read = read::of(&context.store, &lease).await?;
+    let frame = Frame {
+        resource_type: lease.resource_type,
+        file_resources: binding.options.file_resources.unwrap_or(context.config.file_resources),
+        file_bytes: context.config.file_bytes,
+        resume: resume.clone(),
+    };
+    let (full, filled) = mpsc::channel(1);
+    let framer = Framer::new(frame, context.budget.clone(), full);
+    let lease = Arc::new(lease);
+    let publisher = Publisher {
+        context: Arc::clone(&context),
+        lease: Arc::clone(&lease),
+        prefix: binding.s3_prefix.into(),
+        ready: Vec::new(),
+    };
+
+    let reading = fill(&context, &source, &read, resume, framer, &stop);
+    let (tail, published) = tokio::join!(reading, publisher.run(filled));
+    let mut publisher = published?;
+    match tail {
+        Ok(Some(tail)) => {
+            publisher.publish_end(tail).await?;
+            Ok(Ended::Done)
+        }
+        Ok(None) => {
+            publisher.publish().await?;
+            Ok(Ended::Drained)
+        }
+        Err(error) => {
+            // What was uploaded before the source failed counts.
+            publisher.publish().await?;
+            Err(error)
+        }
+    }
+}
+
+/// What is left when every row was read.
+struct Tail {
+    problems: Vec<NewProblem>,
+    resume: Resume,
+}
+
+/// Reads every row into files; `None` when it was stopped before the end.
+async fn fill(
+    context: &Context,
+    source: &headgate_source::Source,
+    read: &headgate_source::Read,
+    resume: Resume,
+    mut framer: Framer,
+    stop: &CancellationToken,
+) -> Result<Option<Tail>, Error> {
+    let pace = Pace::new(context.config.page_rows);
+    let ended = read::rows(source, read, resume.after, &mut framer, pace, stop, &context.drain).await?;
+    if ended == Ended::Drained {
+        return Ok(None);
+    }
+    Ok(framer.finish().await.ok().map(|(problems, resume)| Tail { problems, resume }))
+}
+
+/// Uploads files side by side and publishes them in order.
+struct Publisher {
+    context: Arc<Context>,
+    lease: Arc<ShardLease>,
+    prefix: Arc<str>,
+    /// Uploaded, not yet published.
+    ready: Vec<UploadedFile>,
+}
+
+impl Publisher {
+    /// Runs until the last file is uploaded; what was not published yet stays in `ready`.
+    async fn run(mut self, mut filled: mpsc::Receiver<FilledFile>) -> Result<Self, Error> {
+        let mut uploads = FuturesOrdered::new();
+        let mut open = true;
+        let mut due = Instant::now();
+        while open || !uploads.is_empty() {
+            tokio::select! {
+                file = filled.recv(), if open && uploads.len() < SIDE_BY_SIDE => match file {
+                    Some(file) => {
+                        let (context, lease, prefix) = (&self.context, &self.lease, &self.prefix);
+                        let work = upload(Arc::clone(context), Arc::clone(lease), Arc::clone(prefix), file);
+                        uploads.push_back(tokio::spawn(work));
+                    }
+                    None => open = false,
+                },
+                Some(uploaded) = uploads.next() => {
+                    if self.ready.is_empty() {
+                        due = Instant::now() + self.context.config.publish_interval;
+                    }
+                    self.ready.push(uploaded.unwrap_or(Err(Error::Panic))?);
+                    if self.ready.len() >= self.context.config.publish_files {
+                        self.publish().await?;
+                    }
+                }
+                () = sleep_until(due), if !self.ready.is_empty() => self.publish().await?,
+            }
+        }
+        Ok(self)
+    }
+
+    /// Publishes what is ready.
+    async fn publish(&mut self) -> Result<(), Error> {
+        let Some(last) = self.ready.last() else { return Ok(()) };
+        let resume = last.resume.clone();
+        self.commit(resume, Vec::new(), false).await
+    }
+
+    /// Publishes what is ready and the end of the shard.
+    async fn publish_end(&mut self, tail: Tail) -> Result<(), Error> {
+        self.commit(tail.resume, tail.problems, true).await
+    }
+
+    async fn commit(&mut self, resume: Resume, tail: Vec<NewProblem>, done: bool) -> Result<(), Error> {
+        let mut files: Vec<PublishedFile> = Vec::with_capacity(self.ready.len());
+        let mut problems = Vec::new();
+        for uploaded in self.ready.drain(..) {
+            files.push(uploaded.file);
+            problems.extend(uploaded.problems);
+        }
+        problems.extend(tail);
+        let cursor =
+            serde_json::to_value(&resume).map_err(|source| Error::Stored { what: "cursor", source })?;
+        let publication = Publication { files: &files, problems: &problems, cursor, done };
+        self.context.store.publish(&self.lease, &publication).await?;
+        Ok(())
+    }
+}
