@@ -1,0 +1,4 @@
+//! Which program this is.
+
+/// The version, as in `Cargo.toml`.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -1,0 +1,49 @@
+//! `[database]`: the control database.
+
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+
+use super::Role;
+use super::checks::Checks;
+
+/// The control database.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Database {
+    /// Its URL, which usually holds a password. After loading also the content of `url_file`.
+    pub url: SecretString,
+    /// The file that holds the URL; empty when the URL is given.
+    pub url_file: String,
+    /// Connections of this process.
+    pub max_connections: u32,
+    /// Seconds to wait for a free connection.
+    pub acquire_timeout_s: u64,
+}
+
+impl Database {
+    /// Time to wait for a free connection.
+    #[must_use]
+    pub fn acquire_timeout(&self) -> Duration {
+        Duration::from_secs(self.acquire_timeout_s)
+    }
+
+    pub(super) fn check(&mut self, role: Role, checks: &mut Checks) {
+        checks.secret("database.url", &mut self.url, &self.url_file);
+        let url = self.url.expose_secret();
+        let is_postgres = url.starts_with("postgres://") || url.starts_with("postgresql://");
+        if url.is_empty() {
+            if role != Role::Tool {
+                checks.problem(
+                    "database.url",
+                    "give the control database as postgres://user:password@host/name",
+                );
+            }
+        } else if !is_postgres {
+            checks.problem("database.url", "must begin with postgres://");
+        }
+        checks.range("database.max_connections", self.max_connections, 2..=1000);
+        checks.range("database.acquire_timeout_s", self.acquire_timeout_s, 1..=300);
+    }
+}

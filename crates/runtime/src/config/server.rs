@@ -1,0 +1,75 @@
+//! `[server]`: listeners and what a connection may cost.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use url::Url;
+
+use super::Role;
+use super::checks::Checks;
+
+/// Listeners, and what a connection may cost.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Server {
+    /// Where the FHIR API and the token endpoint listen.
+    pub public_listen: String,
+    /// Where the admin API listens.
+    pub admin_listen: String,
+    /// Where `/livez` and `/readyz` listen.
+    pub private_listen: String,
+    /// Under which URL clients reach the public listener; no path, no slash at the end. Empty unless the role is `api`.
+    pub public_base_url: String,
+    /// Seconds for the headers of a request.
+    pub header_timeout_s: u64,
+    /// Seconds until a request is given up.
+    pub request_timeout_s: u64,
+    /// Connections of one listener.
+    pub max_connections: usize,
+}
+
+impl Server {
+    /// Time for the headers of a request, and for an idle connection.
+    #[must_use]
+    pub fn header_timeout(&self) -> Duration {
+        Duration::from_secs(self.header_timeout_s)
+    }
+
+    /// Time until a request is given up.
+    #[must_use]
+    pub fn request_timeout(&self) -> Duration {
+        Duration::from_secs(self.request_timeout_s)
+    }
+
+    pub(super) fn check(&self, role: Role, checks: &mut Checks) {
+        checks.address("server.public_listen", &self.public_listen);
+        checks.address("server.admin_listen", &self.admin_listen);
+        checks.address("server.private_listen", &self.private_listen);
+        if !self.public_base_url.is_empty() || role == Role::Api {
+            self.check_base_url(checks);
+        }
+        checks.range("server.header_timeout_s", self.header_timeout_s, 1..=120);
+        checks.range("server.request_timeout_s", self.request_timeout_s, 1..=600);
+        checks.range("server.max_connections", self.max_connections, 1..=100_000);
+    }
+
+    fn check_base_url(&self, checks: &mut Checks) {
+        let text = &self.public_base_url;
+        let good = Url::parse(text).is_ok_and(|url| {
+            matches!(url.scheme(), "http" | "https")
+                && url.has_host()
+                && url.username().is_empty()
+                && url.password().is_none()
+                && url.query().is_none()
+                && url.fragment().is_none()
+                && url.path() == "/"
+        });
+        if !good || text.ends_with('/') {
+            checks.problem(
+                "server.public_base_url",
+                "say under which URL clients reach the API, without a path or a slash, such as \
+                 https://fhir.example.org",
+            );
+        }
+    }
+}

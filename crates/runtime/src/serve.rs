@@ -1,0 +1,238 @@
+//! Serving a router on a listener, within bounds.
+//!
+//! `axum::serve` has no limit for the time a client takes over its headers, nor for the number of
+//! connections, so this drives hyper itself. A connection is first looked at without reading from it: the
+//! 24 bytes every HTTP/2 client begins with tell the protocol, and a client that sends nothing at all is
+//! dropped. (hyper's own detection waits for them without a timeout.)
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::ConnectInfo;
+use axum::http::{Request, StatusCode};
+use axum::response::{IntoResponse, Response};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Server;
+use crate::lifecycle::Lifecycle;
+
+/// What an HTTP/2 client sends first (RFC 9113, section 3.4).
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Most headers of a request.
+const MAX_HEADERS: usize = 100;
+
+/// Bytes of a request's headers at most.
+const MAX_HEADER_BYTES: usize = 64 * 1024;
+
+/// Requests that one HTTP/2 connection may have open.
+const MAX_STREAMS: u32 = 100;
+
+/// How often an HTTP/2 client is asked whether it is still there.
+const HTTP2_PING: Duration = Duration::from_secs(20);
+
+/// What connections may cost.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// Time for the headers of a request, and for an idle connection.
+    pub header_timeout: Duration,
+    /// Time until a request is given up with 503.
+    pub request_timeout: Duration,
+    /// Connections at a time.
+    pub max_connections: usize,
+}
+
+impl From<&Server> for Bounds {
+    fn from(config: &Server) -> Self {
+        Self {
+            header_timeout: config.header_timeout(),
+            request_timeout: config.request_timeout(),
+            max_connections: config.max_connections,
+        }
+    }
+}
+
+/// An address could not be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}")]
+pub struct BindError {
+    address: String,
+    source: io::Error,
+}
+
+/// A bound port.
+#[derive(Debug)]
+pub struct Listener {
+    tcp: TcpListener,
+    address: SocketAddr,
+}
+
+impl Listener {
+    /// Binds `address:port`; port 0 takes any free one.
+    ///
+    /// # Errors
+    /// When the address is not ours or the port is taken.
+    pub async fn bind(address: &str) -> Result<Self, BindError> {
+        let failed = |source| BindError { address: address.to_owned(), source };
+        let tcp = TcpListener::bind(address).await.map_err(failed)?;
+        let address = tcp.local_addr().map_err(failed)?;
+        Ok(Self { tcp, address })
+    }
+
+    /// The address that was bound.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves the router until `soft` is cancelled and the requests under way are answered, or until `hard`
+    /// is. Handlers find the client's address in [`ConnectInfo`].
+    pub async fn serve(
+        self,
+        router: Router,
+        bounds: Bounds,
+        soft: CancellationToken,
+        hard: CancellationToken,
+    ) {
+        let serving = Arc::new(Serving { router, bounds, http: builder(bounds), soft: soft.clone() });
+        let graceful = GracefulShutdown::new();
+        let places = Arc::new(Semaphore::new(bounds.max_connections));
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = soft.cancelled() => break,
+                accepted = self.accept(&places) => accepted,
+            };
+            let Some((stream, client, place)) = accepted else { continue };
+            let (serving, watcher, hard) = (Arc::clone(&serving), graceful.watcher(), hard.clone());
+            tokio::spawn(async move {
+                tokio::select! {
+                    () = serving.connection(stream, client, watcher) => {}
+                    () = hard.cancelled() => {}
+                }
+                drop(place);
+            });
+        }
+        drop(self.tcp);
+        tokio::select! {
+            () = graceful.shutdown() => {}
+            () = hard.cancelled() => {}
+        }
+    }
+
+    /// Serves the router as a task of the process.
+    pub fn spawn(self, name: &'static str, router: Router, bounds: Bounds, life: &Lifecycle) {
+        let (soft, hard) = (life.soft(), life.hard());
+        life.spawn(name, async move {
+            self.serve(router, bounds, soft, hard).await;
+            Ok::<(), String>(())
+        });
+    }
+
+    async fn accept(&self, places: &Arc<Semaphore>) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+        // Waits for a place first, so that those without one wait in the kernel's queue.
+        let place = Arc::clone(places).acquire_owned().await.ok()?;
+        match self.tcp.accept().await {
+            Ok((stream, client)) => Some((stream, client, place)),
+            Err(error) => {
+                // Most likely no file descriptor is left: some connection has to end first.
+                tracing::warn!(error = %error.kind(), "cannot accept connections");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                None
+            }
+        }
+    }
+}
+
+struct Serving {
+    router: Router,
+    bounds: Bounds,
+    http: Builder<TokioExecutor>,
+    soft: CancellationToken,
+}
+
+impl Serving {
+    async fn connection(&self, stream: TcpStream, client: SocketAddr, watcher: Watcher) {
+        let http2 = tokio::select! {
+            biased;
+            http2 = speaks_http2(&stream, self.bounds.header_timeout) => http2,
+            // A drain does not wait for a client that has said nothing yet.
+            () = self.soft.cancelled() => None,
+        };
+        let Some(http2) = http2 else { return };
+        // Only a matter of latency.
+        let _nodelay = stream.set_nodelay(true);
+        let router = TowerToHyperService::new(self.router.clone());
+        let patience = self.bounds.request_timeout;
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(ConnectInfo(client));
+            answer(router.clone(), request, patience)
+        });
+        let http = self.http.clone();
+        let http = if http2 { http.http2_only() } else { http.http1_only() };
+        let connection = http.serve_connection(TokioIo::new(stream), service).into_owned();
+        // A client that goes away, or is cut for its slowness, is no event.
+        let _ended = watcher.watch(connection).await;
+    }
+}
+
+async fn answer(
+    router: TowerToHyperService<Router>,
+    request: Request<Incoming>,
+    patience: Duration,
+) -> Result<Response, std::convert::Infallible> {
+    match tokio::time::timeout(patience, hyper::service::Service::call(&router, request)).await {
+        Ok(answered) => answered,
+        Err(_late) => Ok(StatusCode::SERVICE_UNAVAILABLE.into_response()),
+    }
+}
+
+fn builder(bounds: Bounds) -> Builder<TokioExecutor> {
+    let mut http = Builder::new(TokioExecutor::new());
+    http.http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(bounds.header_timeout)
+        .max_headers(MAX_HEADERS)
+        .max_buf_size(MAX_HEADER_BYTES);
+    http.http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(MAX_HEADER_BYTES as u32)
+        .keep_alive_interval(HTTP2_PING)
+        .keep_alive_timeout(bounds.header_timeout);
+    http
+}
+
+/// Whether the client begins as HTTP/2 does; `None` if it ends or stays silent.
+async fn speaks_http2(stream: &TcpStream, patience: Duration) -> Option<bool> {
+    let look = async {
+        let mut first = [0; HTTP2_PREFACE.len()];
+        loop {
+            let seen = stream.peek(&mut first).await.ok()?;
+            match &first[..seen] {
+                [] => return None,
+                HTTP2_PREFACE => return Some(true),
+                // A part of the preface: more must come. Looking is not reading, so there is nothing to await.
+                begun if HTTP2_PREFACE.starts_with(begun) => {
+                    tokio::time::sleep(Duration::from_millis(10)).await
+                }
+                _ => return Some(false),
+            }
+        }
+    };
+    tokio::time::timeout(patience, look).await.ok()?
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,60 @@
+//! Logging, to standard error. (Standard output belongs to the results of commands.)
+//!
+//! Patients' data and secrets stay out of the log by two means that hold whatever a log call does: libraries
+//! are heard up to `info` only, because below that they print statements, object keys and signed URLs; and a
+//! panic is logged by its place, because its message may quote anything.
+
+use std::io::IsTerminal as _;
+
+use tracing::Level;
+use tracing_subscriber::filter::{EnvFilter, FilterFn, ParseError};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
+use tracing_subscriber::{Layer as _, fmt, registry};
+
+use crate::config::{Format, Log};
+
+/// Why logging cannot begin.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// The filter is no filter.
+    #[error("log.filter: must be a level such as info, or target=level,…")]
+    Filter(#[from] ParseError),
+    /// Logging has begun already.
+    #[error("logging has begun already")]
+    Twice(#[from] TryInitError),
+}
+
+/// Begins to log, for the rest of the process's life.
+///
+/// # Errors
+/// When the filter cannot be read, or when it was called before.
+pub fn init(config: &Log) -> Result<(), TelemetryError> {
+    let wanted = EnvFilter::try_new(&config.filter)?;
+    let harmless =
+        FilterFn::new(|line| *line.level() <= Level::INFO || line.target().starts_with("headgate"));
+    let lines = match config.format {
+        Format::Json => fmt::layer()
+            .json()
+            .flatten_event(true)
+            .with_current_span(true)
+            .with_span_list(false)
+            .with_writer(std::io::stderr)
+            .boxed(),
+        Format::Text => {
+            fmt::layer().with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr).boxed()
+        }
+    };
+    registry().with(lines.with_filter(harmless)).with(wanted).try_init()?;
+    log_panics();
+    Ok(())
+}
+
+/// Replaces the message that a panic prints by a line of the log without the payload.
+fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let thread = std::thread::current();
+        tracing::error!(place, thread = thread.name().unwrap_or_default(), "panic");
+    }));
+}
