@@ -1,0 +1,141 @@
+//! Every way in which a request ends other than as hoped, and how each is told.
+//!
+//! There is one enum and one exhaustive match from it to status, reason, text and headers. Three
+//! surfaces render the result in their own form: FHIR endpoints as an `OperationOutcome`, the token
+//! endpoint as OAuth JSON (RFC 6749, section 5.2), the admin API as problem details (RFC 9457). Failures of
+//! our own are logged here, once.
+
+mod parts;
+mod render;
+
+use std::collections::BTreeSet;
+
+use headgate_auth::{AccessTokenError, KeyError};
+use headgate_domain::ResourceType;
+use headgate_domain::authorize::Denied;
+use headgate_domain::outcome::Issue;
+use headgate_store::KickOffError;
+
+pub(crate) use render::Surface;
+
+/// Why a request is refused or failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ApiError {
+    /// No practice or no operation has this URL.
+    #[error("nothing stands at this URL")]
+    NoSuchPlace,
+    /// The operation does not take this method; these it does.
+    #[error("the method is not allowed")]
+    MethodNotAllowed(&'static str),
+    /// No access token came with the request.
+    #[error("no access token")]
+    NoToken,
+    /// The access token is not good.
+    #[error(transparent)]
+    BadToken(AccessTokenError),
+    /// The token is good, at another practice.
+    #[error("the token is for another practice")]
+    OtherPractice,
+    /// The practice does not (any longer) consent, or practice or app are suspended.
+    #[error("no consent in force")]
+    NoConsent,
+    /// The token is too narrow for what is asked: an export's files are read with all of its types.
+    #[error("the token does not cover every type of the export")]
+    TooNarrow(BTreeSet<ResourceType>),
+    /// The kick-off is not well-formed.
+    #[error("the request is not well-formed")]
+    BadRequest(Vec<Issue>),
+    /// The kick-off is well-formed and not permitted.
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    /// The export was permitted, but may not start.
+    #[error(transparent)]
+    NotStarted(#[from] KickOffError),
+    /// The practice's source was never looked at.
+    #[error("the practice's source was never looked at")]
+    NeverRefreshed,
+    /// No export, or none that this client may see, or one that was deleted, revoked or has expired.
+    #[error("no such export")]
+    NoSuchExport,
+    /// The export that is polled failed.
+    #[error("the export failed")]
+    ExportFailed(Option<String>),
+    /// The body is longer than permitted.
+    #[error("the body is too large")]
+    BodyTooLarge,
+    /// The body did not arrive in time, or broke off.
+    #[error("the body did not arrive")]
+    BodyIncomplete,
+    /// A refusal of the token endpoint.
+    #[error("{description}")]
+    OAuth {
+        /// The code of RFC 6749, section 5.2, or RFC 8707.
+        error: OAuthError,
+        /// What is wrong, for the vendor's developer.
+        description: String,
+        /// A stable code for logs.
+        reason: &'static str,
+    },
+    /// The request does not carry the operator's token.
+    #[error("not an operator")]
+    NotOperator,
+    /// A body or path of the admin API breaks a rule.
+    #[error("{0}")]
+    Invalid(String),
+    /// What a request of the admin API is about does not exist.
+    #[error("no such {0}")]
+    Missing(&'static str),
+    /// The state of things does not allow it.
+    #[error("{detail}")]
+    Conflict {
+        /// A stable code.
+        reason: &'static str,
+        /// What stands in the way.
+        detail: &'static str,
+    },
+    /// The control database failed.
+    #[error(transparent)]
+    Store(#[from] headgate_store::Error),
+    /// A link could not be signed.
+    #[error(transparent)]
+    Link(#[from] headgate_objects::ObjectError),
+    /// A token could not be signed, or a stored key not be read.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// Something that cannot be happened all the same.
+    #[error("{0}")]
+    Unexpected(&'static str),
+}
+
+/// The error codes of the token endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OAuthError {
+    InvalidRequest,
+    InvalidClient,
+    UnauthorizedClient,
+    UnsupportedGrantType,
+    InvalidScope,
+    /// RFC 8707, section 2.
+    InvalidTarget,
+}
+
+impl OAuthError {
+    pub(crate) fn code(self) -> &'static str {
+        match self {
+            OAuthError::InvalidRequest => "invalid_request",
+            OAuthError::InvalidClient => "invalid_client",
+            OAuthError::UnauthorizedClient => "unauthorized_client",
+            OAuthError::UnsupportedGrantType => "unsupported_grant_type",
+            OAuthError::InvalidScope => "invalid_scope",
+            OAuthError::InvalidTarget => "invalid_target",
+        }
+    }
+
+    /// A refusal with this code, of which the code says enough for logs.
+    pub(crate) fn because(self, description: impl Into<String>) -> ApiError {
+        ApiError::OAuth { error: self, description: description.into(), reason: self.code() }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,235 @@
+//! The one match: what each error means on the wire, before a surface gives it its form.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use headgate_domain::ResourceType;
+use headgate_domain::authorize::Denied;
+use headgate_domain::outcome::{Issue, IssueCode};
+use headgate_store::{Error as StoreError, KickOffError};
+use http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderName, HeaderValue, StatusCode as S};
+
+use super::ApiError;
+
+/// When to try again after a failure that passes.
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// When to try again where a source has first to be looked at.
+const PAUSE_FOR_REFRESH: Duration = Duration::from_secs(5);
+
+/// When to try again where other exports have first to end.
+const PAUSE_FOR_EXPORTS: Duration = Duration::from_secs(60);
+
+/// An error in parts.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) status: S,
+    /// A stable code for logs and for the admin API.
+    pub(crate) reason: &'static str,
+    /// The code of the token endpoint.
+    pub(crate) oauth: &'static str,
+    /// What is wrong, one or more.
+    pub(crate) issues: Vec<Issue>,
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+    /// Whether it is our own failure, to be logged.
+    pub(crate) internal: bool,
+}
+
+impl Parts {
+    fn new(status: S, reason: &'static str, code: IssueCode, text: impl Into<String>) -> Self {
+        Self {
+            status,
+            reason,
+            oauth: "invalid_request",
+            issues: vec![Issue::error(code, text)],
+            headers: Vec::new(),
+            internal: false,
+        }
+    }
+
+    fn with(mut self, name: HeaderName, value: impl AsRef<str>) -> Self {
+        // Texts of ours are visible ASCII; anything else is better left out than a failure of its own.
+        if let Ok(value) = HeaderValue::from_str(value.as_ref()) {
+            self.headers.push((name, value));
+        }
+        self
+    }
+
+    fn retry_after(self, pause: Duration) -> Self {
+        self.with(RETRY_AFTER, pause.as_secs().to_string())
+    }
+
+    fn internal(mut self, oauth: &'static str) -> Self {
+        self.internal = true;
+        self.oauth = oauth;
+        self
+    }
+}
+
+impl ApiError {
+    /// What the error means on the wire.
+    pub(crate) fn parts(&self) -> Parts {
+        match self {
+            ApiError::NoSuchPlace => {
+                Parts::new(S::NOT_FOUND, "no_such_place", IssueCode::NotFound, "nothing stands at this URL")
+            }
+            ApiError::MethodNotAllowed(allowed) => {
+                let text = format!("this URL takes {allowed} only");
+                Parts::new(S::METHOD_NOT_ALLOWED, "method_not_allowed", IssueCode::NotSupported, text)
+                    .with(ALLOW, allowed)
+            }
+            ApiError::NoToken => {
+                let text = "send an access token: Authorization: Bearer …";
+                Parts::new(S::UNAUTHORIZED, "no_token", IssueCode::Login, text)
+                    .with(WWW_AUTHENTICATE, "Bearer")
+            }
+            ApiError::BadToken(error) => {
+                let challenge = format!(r#"Bearer error="invalid_token", error_description="{error}""#);
+                Parts::new(S::UNAUTHORIZED, error.reason(), IssueCode::Login, error.to_string())
+                    .with(WWW_AUTHENTICATE, challenge)
+            }
+            ApiError::OtherPractice => {
+                let text =
+                    "the access token is for another practice: its allowedFhirUrl is not this base URL";
+                Parts::new(S::FORBIDDEN, "other_practice", IssueCode::Forbidden, text)
+            }
+            ApiError::NoConsent => no_consent(),
+            ApiError::TooNarrow(types) => too_narrow(types),
+            ApiError::BadRequest(issues) => Parts {
+                issues: issues.clone(),
+                ..Parts::new(S::BAD_REQUEST, "bad_request", IssueCode::Invalid, "")
+            },
+            ApiError::Denied(error) => denied(error),
+            ApiError::NotStarted(error) => not_started(*error),
+            ApiError::NeverRefreshed => {
+                let text = "the practice's data have not been looked at yet: try again in a few seconds";
+                Parts::new(S::SERVICE_UNAVAILABLE, "never_refreshed", IssueCode::Transient, text)
+                    .retry_after(PAUSE_FOR_REFRESH)
+            }
+            ApiError::NoSuchExport => {
+                let text =
+                    "no such export: it was never there for this app, or was deleted, revoked or has expired";
+                Parts::new(S::NOT_FOUND, "no_such_export", IssueCode::NotFound, text)
+            }
+            ApiError::ExportFailed(failure) => {
+                let text = failure.as_deref().unwrap_or("the export failed");
+                Parts::new(S::INTERNAL_SERVER_ERROR, "export_failed", IssueCode::Exception, text)
+            }
+            ApiError::BodyTooLarge => Parts::new(
+                S::PAYLOAD_TOO_LARGE,
+                "body_too_large",
+                IssueCode::TooCostly,
+                "the body is too large",
+            ),
+            ApiError::BodyIncomplete => {
+                let text = "the body did not arrive completely and in time";
+                Parts::new(S::REQUEST_TIMEOUT, "body_incomplete", IssueCode::Invalid, text)
+            }
+            ApiError::OAuth { error, description, reason } => Parts {
+                oauth: error.code(),
+                ..Parts::new(S::BAD_REQUEST, reason, IssueCode::Invalid, description.as_str())
+            },
+            ApiError::NotOperator => {
+                let text = "send the operator's token: Authorization: Bearer …";
+                Parts::new(S::UNAUTHORIZED, "unauthorized", IssueCode::Login, text)
+                    .with(WWW_AUTHENTICATE, "Bearer")
+            }
+            ApiError::Invalid(detail) => {
+                Parts::new(S::BAD_REQUEST, "invalid", IssueCode::Invalid, detail.as_str())
+            }
+            ApiError::Missing(_) => {
+                Parts::new(S::NOT_FOUND, "not_found", IssueCode::NotFound, self.to_string())
+            }
+            ApiError::Conflict { reason, detail } => {
+                Parts::new(S::CONFLICT, reason, IssueCode::Invalid, *detail)
+            }
+            ApiError::Store(error) => store(error),
+            ApiError::Link(_) => unavailable("the server cannot sign links at the moment: try again"),
+            ApiError::Key(_) | ApiError::Unexpected(_) => internal(),
+        }
+    }
+}
+
+fn no_consent() -> Parts {
+    let text = "the practice's consent to this app is not in force: an administrator of the practice has to add \
+                the app's client id";
+    Parts::new(S::FORBIDDEN, "consent", IssueCode::Forbidden, text)
+}
+
+fn no_such_group() -> Parts {
+    let text = "no such group at this practice, or none that its consent covers";
+    Parts::new(S::NOT_FOUND, "no_such_group", IssueCode::NotFound, text)
+}
+
+fn too_narrow(types: &BTreeSet<ResourceType>) -> Parts {
+    let names: Vec<&str> = types.iter().map(|t| t.name()).collect();
+    let text = format!("the access token does not cover all types of this export: {}", names.join(", "));
+    insufficient_scope(text, types)
+}
+
+/// A 403 that a wider token would mend (RFC 6750, section 3.1).
+fn insufficient_scope(text: String, types: &BTreeSet<ResourceType>) -> Parts {
+    let mut challenge = r#"Bearer error="insufficient_scope""#.to_owned();
+    if !types.is_empty() {
+        let scopes: Vec<String> = types.iter().map(|t| format!("system/{t}.rs")).collect();
+        challenge.push_str(&format!(r#", scope="{}""#, scopes.join(" ")));
+    }
+    Parts::new(S::FORBIDDEN, "insufficient_scope", IssueCode::Forbidden, text)
+        .with(WWW_AUTHENTICATE, challenge)
+}
+
+fn denied(denied: &Denied) -> Parts {
+    let text = denied.to_string();
+    match denied {
+        Denied::TypesBeyondScope(types) => insufficient_scope(text, types),
+        Denied::NothingShared => insufficient_scope(text, &BTreeSet::new()),
+        Denied::TypesNotInSource(_) => {
+            Parts::new(S::BAD_REQUEST, "type_not_in_source", IssueCode::NotSupported, text)
+        }
+        Denied::GroupsOnly => Parts::new(S::FORBIDDEN, "groups_only", IssueCode::Forbidden, text),
+        Denied::GroupNotCovered => no_such_group(),
+    }
+}
+
+fn not_started(error: KickOffError) -> Parts {
+    match error {
+        KickOffError::ConsentEnded => no_consent(),
+        KickOffError::NoSuchGroup => no_such_group(),
+        KickOffError::TooMany { running } => {
+            let text = format!(
+                "this app runs {running} exports at this practice, as many as it may: wait, or delete one"
+            );
+            Parts::new(S::TOO_MANY_REQUESTS, "too_many_exports", IssueCode::Throttled, text)
+                .retry_after(PAUSE_FOR_EXPORTS)
+        }
+    }
+}
+
+fn store(error: &StoreError) -> Parts {
+    match error {
+        StoreError::Exists { .. } => Parts::new(S::CONFLICT, "exists", IssueCode::Invalid, error.to_string()),
+        StoreError::Missing { .. } => {
+            Parts::new(S::NOT_FOUND, "not_found", IssueCode::NotFound, error.to_string())
+        }
+        error if error.is_transient() => {
+            unavailable("the server cannot reach its database at the moment: try again")
+        }
+        StoreError::Database(_)
+        | StoreError::Schema(_)
+        | StoreError::Inconsistent { .. }
+        | StoreError::LeaseLost
+        | StoreError::Queue(_) => internal(),
+    }
+}
+
+fn unavailable(text: &'static str) -> Parts {
+    Parts::new(S::SERVICE_UNAVAILABLE, "unavailable", IssueCode::Transient, text)
+        .retry_after(PAUSE)
+        .internal("temporarily_unavailable")
+}
+
+fn internal() -> Parts {
+    let text = "the server failed; the failure was logged";
+    Parts::new(S::INTERNAL_SERVER_ERROR, "internal", IssueCode::Exception, text).internal("server_error")
+}

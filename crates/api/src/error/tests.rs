@@ -1,0 +1,66 @@
+use http::StatusCode;
+use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
+
+use super::*;
+
+fn header(error: &ApiError, name: http::HeaderName) -> Option<String> {
+    let parts = error.parts();
+    parts.headers.into_iter().find(|(n, _)| *n == name).map(|(_, v)| v.to_str().unwrap().to_owned())
+}
+
+async fn body(response: axum::response::Response) -> serde_json::Value {
+    let bytes = axum::body::to_bytes(response.into_body(), 10_000).await.unwrap();
+    serde_json::from_slice(&bytes).unwrap()
+}
+
+#[test]
+fn a_missing_token_and_a_bad_one_are_told_apart_in_the_challenge() {
+    assert_eq!(ApiError::NoToken.parts().status, StatusCode::UNAUTHORIZED);
+    assert_eq!(header(&ApiError::NoToken, WWW_AUTHENTICATE).as_deref(), Some("Bearer"));
+    let expired = ApiError::BadToken(AccessTokenError::Expired);
+    assert_eq!(expired.parts().status, StatusCode::UNAUTHORIZED);
+    assert!(header(&expired, WWW_AUTHENTICATE).unwrap().starts_with(r#"Bearer error="invalid_token""#));
+}
+
+#[test]
+fn types_beyond_the_token_are_named_in_the_challenge() {
+    let denied = ApiError::Denied(Denied::TypesBeyondScope(BTreeSet::from([ResourceType::Goal])));
+    assert_eq!(denied.parts().status, StatusCode::FORBIDDEN);
+    assert_eq!(
+        header(&denied, WWW_AUTHENTICATE).as_deref(),
+        Some(r#"Bearer error="insufficient_scope", scope="system/Goal.rs""#)
+    );
+}
+
+#[tokio::test]
+async fn a_group_that_is_not_covered_looks_like_one_that_does_not_exist() {
+    let uncovered = ApiError::Denied(Denied::GroupNotCovered).respond(Surface::Fhir);
+    let unknown = ApiError::NotStarted(KickOffError::NoSuchGroup).respond(Surface::Fhir);
+    assert_eq!(uncovered.status(), StatusCode::NOT_FOUND);
+    assert_eq!(uncovered.status(), unknown.status());
+    assert_eq!(body(uncovered).await, body(unknown).await);
+}
+
+#[test]
+fn what_passes_says_when_to_try_again() {
+    for error in [ApiError::NeverRefreshed, ApiError::NotStarted(KickOffError::TooMany { running: 5 })] {
+        assert!(header(&error, RETRY_AFTER).unwrap().parse::<u64>().unwrap() > 0);
+    }
+}
+
+#[tokio::test]
+async fn each_surface_has_its_own_form() {
+    let error = || OAuthError::InvalidScope.because("a `scope` with \"quotes\"");
+    let oauth = error().respond(Surface::OAuth);
+    assert_eq!(oauth.headers()["content-type"], "application/json");
+    assert_eq!(
+        body(oauth).await,
+        serde_json::json!({ "error": "invalid_scope", "error_description": "a 'scope' with 'quotes'" })
+    );
+    let fhir = error().respond(Surface::Fhir);
+    assert_eq!(fhir.headers()["content-type"], "application/fhir+json");
+    assert_eq!(body(fhir).await["resourceType"], "OperationOutcome");
+    let admin = error().respond(Surface::Admin);
+    assert_eq!(admin.headers()["content-type"], "application/problem+json");
+    assert_eq!(body(admin).await["status"], 400);
+}

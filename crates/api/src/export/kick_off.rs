@@ -1,0 +1,125 @@
+//! Kick-off (Bulk Data IG, Bulk Data Kick-off Request): `GET [base]/$export`, `/Patient/$export` and
+//! `/Group/[id]/$export`.
+//!
+//! The order of the checks is part of the contract: the output format before all else, as in the modelled
+//! product, then who asks, then what for, then whether the source was ever looked at, then whether it is
+//! permitted. The store checks consent, group and number of exports once more, in the transaction that starts
+//! the export.
+
+use axum::response::Response;
+use chrono::Utc;
+use headgate_domain::authorize::{AuthorizedExport, authorize};
+use headgate_domain::outcome::{Issue, OperationOutcome};
+use headgate_domain::practice::Practice;
+use headgate_domain::request::{self, Headers, Level};
+use headgate_domain::{ExportId, ResourceType};
+use headgate_store::{Audit, NewExport};
+use http::header::{ACCEPT, CONTENT_LOCATION, HeaderMap, HeaderName};
+use http::request::Parts;
+use http::{HeaderValue, StatusCode};
+use serde_json::json;
+
+use crate::error::ApiError;
+use crate::extract::principal::{Bearer, Principal};
+use crate::respond;
+use crate::state::ApiState;
+
+/// Reads the request, decides, and starts the export.
+pub(crate) async fn kick_off(
+    state: &ApiState,
+    practice: &Practice,
+    level: Level,
+    rest: &str,
+    request: &Parts,
+) -> Result<Response, ApiError> {
+    let query = request.uri.query().unwrap_or_default();
+    request::check_output_format(query).map_err(|issue| ApiError::BadRequest(vec![issue]))?;
+    let bearer = Bearer::of(state, practice, &request.headers)?;
+    let principal = bearer.consented(state, practice).await?.ok_or(ApiError::NoConsent)?;
+
+    let accept = joined(&request.headers, &ACCEPT);
+    let prefer = joined(&request.headers, &HeaderName::from_static("prefer"));
+    let headers = Headers { accept: accept.as_deref(), prefer: prefer.as_deref() };
+    let parsed = request::parse_get(level, query, headers, &practice.options, Utc::now())
+        .map_err(ApiError::BadRequest)?;
+
+    let catalog = state.store().catalog(practice.number).await?;
+    let Some(in_source) = catalog.and_then(|entry| entry.types) else {
+        state.store().ring_for_refresh(practice.number).await?;
+        return Err(ApiError::NeverRefreshed);
+    };
+    let authorized = authorize(parsed, &principal.scopes, &principal.consent, &in_source)?;
+
+    let mark = if query.is_empty() { "" } else { "?" };
+    let request_url = format!("{}{rest}{mark}{query}", practice.base());
+    start(state, practice, &principal, &authorized, &request_url).await
+}
+
+/// Starts what was authorized, and says where to poll.
+async fn start(
+    state: &ApiState,
+    practice: &Practice,
+    principal: &Principal,
+    authorized: &AuthorizedExport,
+    request_url: &str,
+) -> Result<Response, ApiError> {
+    let id = ExportId::from_random(rand::random());
+    let max_running = practice.options.max_exports_per_app.unwrap_or(state.config().max_exports_per_app);
+    let new = NewExport {
+        practice: practice.number,
+        id: &id,
+        client: &principal.client,
+        authorized,
+        request_url,
+        max_running,
+    };
+    let types: Vec<&str> = authorized.types.iter().map(|t| ResourceType::name(*t)).collect();
+    let audit = Audit::new(format!("client {}", principal.client), "export.accepted")
+        .at(practice.number)
+        .about_client(&principal.client)
+        .about_export(&id)
+        .with(json!({
+            "level": authorized.request.level.name(),
+            "group": authorized.request.level.group_id(),
+            "types": types,
+            "consent": authorized.consent_id,
+        }));
+    state.store().kick_off(&new, &audit).await??;
+    Ok(accepted(practice, &id, authorized))
+}
+
+/// 202 with the absolute URL to poll, and what the client should know as an OperationOutcome.
+fn accepted(practice: &Practice, id: &ExportId, authorized: &AuthorizedExport) -> Response {
+    let mut issues: Vec<Issue> = authorized.request.notes.iter().map(|note| note.issue.clone()).collect();
+    if issues.is_empty() {
+        issues.push(Issue::information("the export was accepted: poll the URL in Content-Location"));
+    }
+    let mut response = respond::outcome(StatusCode::ACCEPTED, &OperationOutcome::new(issues));
+    let status_url = format!("{}/fhir-services/$export-status/{id}", practice.base());
+    if let Ok(status_url) = HeaderValue::from_str(&status_url) {
+        response.headers_mut().insert(CONTENT_LOCATION, status_url);
+    }
+    response
+}
+
+/// All values of a header, joined by commas as RFC 9110, section 5.3, allows. Values that are not text count
+/// as absent.
+fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+    let values: Vec<&str> = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
+    (!values.is_empty()).then(|| values.join(","))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn preferences_in_several_headers_are_one_list() {
+        let prefer = HeaderName::from_static("prefer");
+        let mut headers = HeaderMap::new();
+        assert_eq!(joined(&headers, &prefer), None);
+        headers.append(&prefer, HeaderValue::from_static("respond-async"));
+        headers.append(&prefer, HeaderValue::from_static("handling=lenient"));
+        assert_eq!(joined(&headers, &prefer).as_deref(), Some("respond-async,handling=lenient"));
+    }
+}

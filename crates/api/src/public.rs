@@ -1,0 +1,92 @@
+//! The public router: finds practice and operation, runs the operation, and writes one line to the log.
+//!
+//! Practices are configured while the server runs and may be told apart by host, so a fixed table of paths
+//! cannot name them; one handler takes every request and [`route`] says what it means.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use axum::Router;
+use axum::extract::{ConnectInfo, Request, State};
+use axum::response::Response;
+use headgate_domain::PracticeNumber;
+use http::Method;
+use http::request::Parts;
+
+use crate::error::{ApiError, Surface};
+use crate::extract::practice::{authority, is_host_of, resolve};
+use crate::respond::Reason;
+use crate::route::{self, Operation};
+use crate::state::ApiState;
+use crate::token::Endpoint;
+use crate::{export, jwks, layers, metadata, smart_configuration, token};
+
+/// The router of everything that apps talk to.
+pub fn public_router(state: ApiState) -> Router {
+    layers::wrap(Router::new().fallback(serve).with_state(state), Surface::Fhir)
+}
+
+/// A request on its way: what is known of it so far, for the log and for the form of an error.
+struct Walk {
+    surface: Surface,
+    operation: &'static str,
+    practice: Option<PracticeNumber>,
+}
+
+async fn serve(State(state): State<ApiState>, request: Request) -> Response {
+    let started = Instant::now();
+    let method = request.method().clone();
+    let mut walk = Walk { surface: Surface::Fhir, operation: "none", practice: None };
+    let response = match dispatch(&state, request, &mut walk).await {
+        Ok(response) => response,
+        Err(error) => error.respond(walk.surface),
+    };
+    tracing::info!(
+        %method,
+        operation = walk.operation,
+        practice = walk.practice.map(PracticeNumber::get),
+        status = response.status().as_u16(),
+        reason = response.extensions().get::<Reason>().map(|reason| reason.0),
+        ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        "request"
+    );
+    response
+}
+
+async fn dispatch(state: &ApiState, request: Request, walk: &mut Walk) -> Result<Response, ApiError> {
+    let (request, body) = request.into_parts();
+    let authority = authority(&request.uri, &request.headers).ok_or(ApiError::NoSuchPlace)?;
+    let path = request.uri.path();
+    if is_host_of(&authority, &state.config().public_base_url) {
+        if path == state.config().token_path {
+            (walk.surface, walk.operation) = (Surface::OAuth, "token");
+            route::check(&request.method, "POST")?;
+            return token::issue(state, Endpoint::Shared, &request, body).await;
+        }
+        if path == state.config().certs_path() {
+            walk.operation = "jwks";
+            route::check(&request.method, "GET, HEAD")?;
+            return Ok(jwks::show(state));
+        }
+    }
+    let (practice, rest) = resolve(state, &authority, path).await?;
+    walk.practice = Some(practice.number);
+    let operation = Operation::at(rest, &state.config().token_path).ok_or(ApiError::NoSuchPlace)?;
+    (walk.surface, walk.operation) = (operation.surface(), operation.name());
+    operation.check_method(&request.method)?;
+    match operation {
+        Operation::Metadata => metadata::show(state, &practice).await,
+        Operation::SmartConfiguration => Ok(smart_configuration::show(state, &practice)),
+        Operation::Token => token::issue(state, Endpoint::Of(&practice), &request, body).await,
+        Operation::KickOff(level) => export::kick_off(state, &practice, level, rest, &request).await,
+        Operation::Status(id) if request.method == Method::DELETE => {
+            export::cancel(state, &practice, id.as_ref(), &request.headers).await
+        }
+        Operation::Status(id) => export::status(state, &practice, id.as_ref(), &request.headers).await,
+    }
+}
+
+/// The address that a request came from, where the server tells.
+pub(crate) fn peer(request: &Parts) -> Option<SocketAddr> {
+    request.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0)
+}

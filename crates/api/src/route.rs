@@ -1,0 +1,149 @@
+//! Which operation a path below a practice's base URL means. A pure function, so that the whole table can be
+//! read, and tested, in one place.
+
+use headgate_domain::ExportId;
+use headgate_domain::request::Level;
+use http::Method;
+use percent_encoding::percent_decode_str;
+
+use crate::error::{ApiError, Surface};
+
+/// An operation below a practice's base URL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Operation {
+    /// `metadata`
+    Metadata,
+    /// `.well-known/smart-configuration`
+    SmartConfiguration,
+    /// The practice's own token endpoint.
+    Token,
+    /// `$export`, `Patient/$export`, `Group/[id]/$export`
+    KickOff(Level),
+    /// `fhir-services/$export-status/[id]`; an id that cannot be one of ours is `None`.
+    Status(Option<ExportId>),
+}
+
+impl Operation {
+    /// The operation at `rest`, the raw path after the base URL, beginning with a slash.
+    pub(crate) fn at(rest: &str, token_path: &str) -> Option<Self> {
+        if rest == token_path {
+            return Some(Operation::Token);
+        }
+        // Each segment is decoded on its own: `%24export` is `$export`, and `%2F` separates nothing.
+        let segments: Vec<_> = rest
+            .strip_prefix('/')?
+            .split('/')
+            .map(|segment| percent_decode_str(segment).decode_utf8())
+            .collect::<Result<_, _>>()
+            .ok()?;
+        let segments: Vec<&str> = segments.iter().map(AsRef::as_ref).collect();
+        Some(match segments.as_slice() {
+            ["metadata"] => Operation::Metadata,
+            [".well-known", "smart-configuration"] => Operation::SmartConfiguration,
+            ["$export"] => Operation::KickOff(Level::System),
+            ["Patient", "$export"] => Operation::KickOff(Level::Patient),
+            ["Group", id, "$export"] => Operation::KickOff(Level::Group((*id).to_owned())),
+            ["fhir-services", "$export-status", id] => Operation::Status(id.parse().ok()),
+            _ => return None,
+        })
+    }
+
+    /// The operation's name in logs.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Operation::Metadata => "metadata",
+            Operation::SmartConfiguration => "smart_configuration",
+            Operation::Token => "token",
+            Operation::KickOff(_) => "kick_off",
+            Operation::Status(_) => "status",
+        }
+    }
+
+    /// In which form its errors are told.
+    pub(crate) fn surface(&self) -> Surface {
+        match self {
+            Operation::Token => Surface::OAuth,
+            _ => Surface::Fhir,
+        }
+    }
+
+    /// Refuses a method that the operation does not take.
+    pub(crate) fn check_method(&self, method: &Method) -> Result<(), ApiError> {
+        let allowed = match self {
+            Operation::Metadata | Operation::SmartConfiguration => "GET, HEAD",
+            Operation::Token => "POST",
+            // HEAD has to be without effect, and neither a kick-off nor handing out links is.
+            Operation::KickOff(_) => "GET",
+            Operation::Status(_) => "GET, DELETE",
+        };
+        check(method, allowed)
+    }
+}
+
+/// Refuses a method that is not among the allowed.
+pub(crate) fn check(method: &Method, allowed: &'static str) -> Result<(), ApiError> {
+    if allowed.split(", ").any(|name| name == method.as_str()) {
+        Ok(())
+    } else {
+        Err(ApiError::MethodNotAllowed(allowed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(rest: &str) -> Option<Operation> {
+        Operation::at(rest, "/auth/token")
+    }
+
+    #[test]
+    fn every_operation_has_its_path() {
+        let id: ExportId = "d60cbaa19d337fbfb8ba2677d4dc30a4".parse().unwrap();
+        for (rest, operation) in [
+            ("/metadata", Operation::Metadata),
+            ("/.well-known/smart-configuration", Operation::SmartConfiguration),
+            ("/auth/token", Operation::Token),
+            ("/$export", Operation::KickOff(Level::System)),
+            ("/%24export", Operation::KickOff(Level::System)),
+            ("/Patient/$export", Operation::KickOff(Level::Patient)),
+            ("/Group/1.105681.22.0.1/$export", Operation::KickOff(Level::Group("1.105681.22.0.1".into()))),
+            ("/fhir-services/$export-status/d60cbaa19d337fbfb8ba2677d4dc30a4", Operation::Status(Some(id))),
+            ("/fhir-services/%24export-status/unknown", Operation::Status(None)),
+        ] {
+            assert_eq!(at(rest), Some(operation), "{rest}");
+        }
+    }
+
+    #[test]
+    fn nothing_else_stands_below_a_base_url() {
+        for rest in [
+            "",
+            "/",
+            "/Metadata",
+            "/metadata/",
+            "//metadata",
+            "/$export/",
+            "/Patient",
+            "/Group//x/$export",
+            "/%FF",
+        ] {
+            assert_eq!(at(rest), None, "{rest}");
+        }
+    }
+
+    #[test]
+    fn an_encoded_slash_stays_within_its_segment() {
+        assert_eq!(at("/Group/a%2Fb/$export"), Some(Operation::KickOff(Level::Group("a/b".into()))));
+        assert_eq!(at("/Patient%2F$export"), None);
+    }
+
+    #[test]
+    fn a_kick_off_is_never_a_head_request() {
+        let kick_off = Operation::KickOff(Level::System);
+        assert!(kick_off.check_method(&Method::GET).is_ok());
+        for method in [Method::HEAD, Method::POST, Method::DELETE] {
+            assert!(matches!(kick_off.check_method(&method), Err(ApiError::MethodNotAllowed("GET"))));
+        }
+    }
+}
