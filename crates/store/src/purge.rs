@@ -3,6 +3,8 @@
 //! The prefix is emptied at once. While a lease may still be alive, a worker that has not heard of the end could
 //! put one more object there; so the step comes again until none is, and only then is the export purged.
 
+use sqlx::PgConnection;
+
 use crate::acquire::StepLease;
 use crate::{Audit, Result, Store, audit};
 
@@ -48,6 +50,7 @@ impl Store {
         if moved.rows_affected() != 1 {
             return Err(crate::Error::LeaseLost);
         }
+        forget_patients(&mut tx, lease).await?;
         let fact = Audit::new("headgate", "export.purged")
             .at(lease.practice)
             .about_export(&lease.export)
@@ -56,4 +59,34 @@ impl Store {
         tx.commit().await?;
         Ok(())
     }
+}
+
+/// An export that is purged needs neither its cohort nor its cursors any more, and both name patients.
+async fn forget_patients(connection: &mut PgConnection, lease: &StepLease) -> Result<()> {
+    let (practice, export) = (lease.practice.get(), lease.export.as_str());
+    sqlx::query!(
+        "/* forget_patients: members */
+         DELETE FROM headgate.export_member WHERE practice_number = $1 AND export_id = $2",
+        practice,
+        export,
+    )
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query!(
+        "/* forget_patients: shards */
+         UPDATE headgate.shard SET slice = '{}', cursor = NULL WHERE practice_number = $1 AND export_id = $2",
+        practice,
+        export,
+    )
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query!(
+        "/* forget_patients: streams */
+         UPDATE headgate.export_stream SET plan_cursor = NULL WHERE practice_number = $1 AND export_id = $2",
+        practice,
+        export,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
 }

@@ -14,12 +14,12 @@ use crate::error::{Error, Fate, rest};
 use crate::{finish, plan, purge, refresh, shard};
 
 /// Runs until the context is drained and every step has ended.
-pub async fn run(context: &Arc<Context>, wake: &Arc<Notify>) {
+pub async fn run(context: &Arc<Context>) {
     let steps = Arc::new(Semaphore::new(context.config.steps));
     let shards = Arc::new(Semaphore::new(context.config.shards));
     let tasks = TaskTracker::new();
     while !context.drain.is_cancelled() {
-        let took = match take(context, &steps, &shards, &tasks, wake).await {
+        let took = match take(context, &steps, &shards, &tasks).await {
             Ok(took) => took,
             Err(error) => {
                 tracing::warn!(%error, "no work can be acquired");
@@ -29,7 +29,7 @@ pub async fn run(context: &Arc<Context>, wake: &Arc<Notify>) {
         if !took {
             let jitter = rand::rng().random_range(0.7..1.3);
             tokio::select! {
-                () = wake.notified() => {}
+                () = context.wake.notified() => {}
                 () = tokio::time::sleep(context.config.poll.mul_f64(jitter)) => {}
                 () = context.drain.cancelled() => {}
             }
@@ -45,14 +45,14 @@ async fn take(
     steps: &Arc<Semaphore>,
     shards: &Arc<Semaphore>,
     tasks: &TaskTracker,
-    wake: &Arc<Notify>,
 ) -> headgate_store::Result<bool> {
     let mut took = false;
     let limits = context.limits();
     if let Ok(hand) = Arc::clone(steps).try_acquire_owned() {
         let acquired = Instant::now();
         if let Some(step) = context.store.acquire_step(context.worker, &limits).await? {
-            let (context, hand) = (Arc::clone(context), Hand { _permit: hand, wake: Arc::clone(wake) });
+            let hand = Hand { _permit: hand, wake: Arc::clone(&context.wake) };
+            let context = Arc::clone(context);
             tasks.spawn(async move {
                 run_step(&context, step, acquired).await;
                 drop(hand);
@@ -63,7 +63,8 @@ async fn take(
     if let Ok(hand) = Arc::clone(shards).try_acquire_owned() {
         let acquired = Instant::now();
         if let Some(lease) = context.store.acquire_shard(context.worker, &limits).await? {
-            let (context, hand) = (Arc::clone(context), Hand { _permit: hand, wake: Arc::clone(wake) });
+            let hand = Hand { _permit: hand, wake: Arc::clone(&context.wake) };
+            let context = Arc::clone(context);
             tasks.spawn(async move {
                 run_shard(&context, lease, acquired).await;
                 drop(hand);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use headgate_objects::Objects;
 use headgate_store::{Limits, Store};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -24,6 +24,8 @@ pub struct Context {
     pub sources: Sources,
     pub budget: Budget,
     pub uploads: Arc<Semaphore>,
+    /// Wakes the acquire loop: something may have become runnable.
+    pub wake: Arc<Notify>,
     /// Cancelled when the process is asked to stop: checkpoint and give back.
     pub drain: CancellationToken,
 }
@@ -45,6 +47,7 @@ impl Context {
             sources: Sources::new(config.source.clone()),
             budget: Budget::new(config.buffer_bytes),
             uploads: Arc::new(Semaphore::new(config.uploads)),
+            wake: Arc::default(),
             drain,
             config,
         }

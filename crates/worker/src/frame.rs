@@ -54,7 +54,7 @@ pub struct Framer {
     full: mpsc::Sender<FilledFile>,
     resume: Resume,
     open: Option<OpenFile>,
-    problems: BTreeMap<&'static str, u64>,
+    problems: BTreeMap<Reason, u64>,
     compacted: Vec<u8>,
 }
 
@@ -86,70 +86,75 @@ impl Framer {
         }
     }
 
-    /// Adds a row. Waits while the budget or the uploads are behind: so the database waits too.
-    pub async fn push(&mut self, row: &Row<'_>) -> Result<(), Closed> {
-        let line = match line(row, self.resource_type, &mut self.compacted) {
-            Ok(line) => line,
+    /// Adds a row: `before` is the place before it, `after` the place behind it. Waits while the budget or
+    /// the uploads are behind: so the database waits too.
+    pub async fn push(
+        &mut self,
+        row: &Row<'_>,
+        before: Option<&Cursor>,
+        after: &Cursor,
+    ) -> Result<(), Closed> {
+        let mut compacted = std::mem::take(&mut self.compacted);
+        let result = match line(row, self.resource_type, &mut compacted) {
+            Ok(line) => self.add(line, before, after).await,
             Err(reason) => {
-                *self.problems.entry(reason.code()).or_default() += 1;
-                return Ok(());
+                *self.problems.entry(reason).or_default() += 1;
+                Ok(())
             }
         };
+        self.compacted = compacted;
+        result
+    }
+
+    async fn add(&mut self, line: &[u8], before: Option<&Cursor>, after: &Cursor) -> Result<(), Closed> {
         if self.open.as_ref().is_some_and(|file| file.body.len() + line.len() + 1 > self.file_bytes) {
-            close(&mut self.open, &mut self.resume, &mut self.problems, self.file_resources, &self.full)
-                .await?;
+            self.close(before).await?;
         }
         let file = self.open.get_or_insert_with(OpenFile::new);
         file.reserve(&self.budget, line.len() + 1).await;
         file.add(line);
-        file.after = Some(row.cursor());
         if file.resources >= self.resume.numbering.room(self.file_resources) {
-            close(&mut self.open, &mut self.resume, &mut self.problems, self.file_resources, &self.full)
-                .await?;
+            self.close(Some(after)).await?;
         }
         Ok(())
     }
 
-    /// Closes the last file of the shard. Returns what was passed over after it, and where the shard
-    /// ends.
-    pub async fn finish(mut self) -> Result<(Vec<NewProblem>, Resume), Closed> {
-        close(&mut self.open, &mut self.resume, &mut self.problems, self.file_resources, &self.full).await?;
-        Ok((problems(&mut self.problems), self.resume))
+    /// Closes the last file of the shard, which ends at `end`. Returns what was passed over after it, and
+    /// where the shard ends.
+    pub async fn finish(mut self, end: Option<&Cursor>) -> Result<(Vec<NewProblem>, Resume), Closed> {
+        self.close(end).await?;
+        Ok((self.take_problems(), self.resume))
     }
-}
 
-async fn close(
-    open: &mut Option<OpenFile>,
-    resume: &mut Resume,
-    passed_over: &mut BTreeMap<&'static str, u64>,
-    file_resources: u32,
-    full: &mpsc::Sender<FilledFile>,
-) -> Result<(), Closed> {
-    let Some(file) = open.take() else { return Ok(()) };
-    let number = resume.numbering.current();
-    resume.numbering.close(file.resources, file_resources);
-    resume.after = file.after;
-    let filled = FilledFile {
-        number,
-        resources: file.resources,
-        sha256: hex::encode(file.sha256.finish()),
-        crc32: file.crc32.finalize(),
-        body: Bytes::from(file.body),
-        problems: problems(passed_over),
-        resume: resume.clone(),
-        taken: file.taken,
-    };
-    full.send(filled).await.map_err(|_| Closed)
-}
+    /// Sends the open file on, if there is one; the rows up to `end` are in it or before it.
+    async fn close(&mut self, end: Option<&Cursor>) -> Result<(), Closed> {
+        let Some(file) = self.open.take() else { return Ok(()) };
+        let number = self.resume.numbering.current();
+        self.resume.numbering.close(file.resources, self.file_resources);
+        self.resume.after = end.cloned();
+        let filled = FilledFile {
+            number,
+            resources: file.resources,
+            sha256: hex::encode(file.sha256.finish()),
+            crc32: file.crc32.finalize(),
+            body: Bytes::from(file.body),
+            problems: self.take_problems(),
+            resume: self.resume.clone(),
+            taken: file.taken,
+        };
+        self.full.send(filled).await.map_err(|_| Closed)
+    }
 
-fn problems(passed_over: &mut BTreeMap<&'static str, u64>) -> Vec<NewProblem> {
-    std::mem::take(passed_over)
-        .into_iter()
-        .filter_map(|(code, rows)| {
-            let reason = Reason::ALL.into_iter().find(|r| r.code() == code)?;
-            Some(NewProblem { reason: code, diagnostics: reason.diagnostics().to_owned(), rows })
-        })
-        .collect()
+    fn take_problems(&mut self) -> Vec<NewProblem> {
+        std::mem::take(&mut self.problems)
+            .into_iter()
+            .map(|(reason, rows)| NewProblem {
+                reason: reason.code(),
+                diagnostics: reason.diagnostics().to_owned(),
+                rows,
+            })
+            .collect()
+    }
 }
 
 /// A file being filled.
@@ -158,7 +163,6 @@ struct OpenFile {
     resources: u32,
     sha256: aws_lc_rs::digest::Context,
     crc32: crc32fast::Hasher,
-    after: Option<Cursor>,
     taken: Taken,
 }
 
@@ -169,7 +173,6 @@ impl OpenFile {
             resources: 0,
             sha256: aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256),
             crc32: crc32fast::Hasher::new(),
-            after: None,
             taken: Taken::default(),
         }
     }
@@ -195,7 +198,7 @@ impl OpenFile {
 }
 
 /// Why a row is not exported.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Reason {
     Empty,
     TooLong,
@@ -206,15 +209,6 @@ enum Reason {
 }
 
 impl Reason {
-    const ALL: [Reason; 6] = [
-        Reason::Empty,
-        Reason::TooLong,
-        Reason::InvalidJson,
-        Reason::WrongType,
-        Reason::WrongId,
-        Reason::IllegalId,
-    ];
-
     fn code(self) -> &'static str {
         match self {
             Reason::Empty => "empty",

@@ -41,7 +41,6 @@ use std::sync::Arc;
 
 use headgate_objects::Objects;
 use headgate_store::Store;
-use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -71,11 +70,11 @@ pub async fn run(deps: Deps, soft: CancellationToken, hard: CancellationToken) -
     let keeper = LeaseKeeper::start(deps.database_url, deps.config.lease)?;
     let context = Arc::new(Context::new(worker, deps.store, deps.objects, deps.config, keeper, soft.clone()));
     tracing::info!(%worker, shards = context.config.shards, "worker started");
-    let wake = Arc::new(Notify::new());
-    let listener = tokio::spawn(doorbells::listen(context.store.clone(), Arc::clone(&wake), soft.clone()));
+    let listener =
+        tokio::spawn(doorbells::listen(context.store.clone(), Arc::clone(&context.wake), soft.clone()));
     let housekeeper = tokio::spawn(housekeeping::run(Arc::clone(&context)));
     tokio::select! {
-        () = acquire_loop::run(&context, &wake) => tracing::info!(%worker, "worker drained"),
+        () = acquire_loop::run(&context) => tracing::info!(%worker, "worker drained"),
         () = hard.cancelled() => tracing::warn!(%worker, "worker stopped before it was drained; its leases will expire"),
     }
     listener.abort();

@@ -195,7 +195,10 @@ impl Planner<'_> {
             .map(serde_json::to_value)
             .transpose()
             .map_err(|source| Error::Stored { what: "plan_cursor", source })?;
-        Ok(self.context.store.add_shards(self.lease, stream, shards, cursor.as_ref()).await?)
+        self.context.store.add_shards(self.lease, stream, shards, cursor.as_ref()).await?;
+        // Reading begins while planning goes on.
+        self.context.wake.notify_one();
+        Ok(())
     }
 }
 

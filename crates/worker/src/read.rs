@@ -74,7 +74,7 @@ pub fn stored<T: serde::de::DeserializeOwned>(
 pub async fn rows(
     source: &Source,
     read: &Read,
-    mut cursor: Option<Cursor>,
+    cursor: &mut Option<Cursor>,
     framer: &mut Framer,
     pace: Pace,
     stop: &CancellationToken,
@@ -88,12 +88,12 @@ pub async fn rows(
             biased;
             () = stop.cancelled() => return Ok(Ended::Drained),
             () = drain.cancelled() => return Ok(Ended::Drained),
-            result = page(source, read, &mut cursor, framer, pace.rows, &mut seen) => result,
+            result = page(source, read, cursor, framer, pace.rows, &mut seen) => result,
         };
         match result {
             Ok(PageEnd::End) => return Ok(Ended::Done),
             Ok(PageEnd::More(next)) => {
-                cursor = Some(next);
+                *cursor = Some(next);
                 failures = 0;
                 pace.adapt(&seen);
             }
@@ -143,9 +143,10 @@ async fn page(
     let end = loop {
         match page.next().await? {
             PageItem::Row(row) => {
-                framer.push(&row).await?;
+                let after = row.cursor();
+                framer.push(&row, cursor.as_ref(), &after).await?;
                 seen.add(&row);
-                *cursor = Some(row.cursor());
+                *cursor = Some(after);
             }
             PageItem::End(end) => break end,
         }

@@ -11,6 +11,7 @@ use futures_util::stream::FuturesOrdered;
 use headgate_domain::file_name::Numbering;
 use headgate_store::{NewProblem, Publication, PublishedFile, ShardLease};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -86,11 +87,12 @@ async fn fill(
     stop: &CancellationToken,
 ) -> Result<Option<Tail>, Error> {
     let pace = Pace::new(context.config.page_rows);
-    let ended = read::rows(source, read, resume.after, &mut framer, pace, stop, &context.drain).await?;
+    let mut cursor = resume.after;
+    let ended = read::rows(source, read, &mut cursor, &mut framer, pace, stop, &context.drain).await?;
     if ended == Ended::Drained {
         return Ok(None);
     }
-    Ok(framer.finish().await.ok().map(|(problems, resume)| Tail { problems, resume }))
+    Ok(framer.finish(cursor.as_ref()).await.ok().map(|(problems, resume)| Tail { problems, resume }))
 }
 
 /// Uploads files side by side and publishes them in order.
@@ -103,9 +105,20 @@ struct Publisher {
 }
 
 impl Publisher {
-    /// Runs until the last file is uploaded; what was not published yet stays in `ready`.
-    async fn run(mut self, mut filled: mpsc::Receiver<FilledFile>) -> Result<Self, Error> {
+    /// Runs until the last file is uploaded; what was not published yet stays in `ready`. However it ends,
+    /// no upload is under way any more: an object must not appear after the lease was given back.
+    async fn run(mut self, filled: mpsc::Receiver<FilledFile>) -> Result<Self, Error> {
         let mut uploads = FuturesOrdered::new();
+        let result = self.upload_and_publish(filled, &mut uploads).await;
+        while uploads.next().await.is_some() {}
+        result.map(|()| self)
+    }
+
+    async fn upload_and_publish(
+        &mut self,
+        mut filled: mpsc::Receiver<FilledFile>,
+        uploads: &mut FuturesOrdered<JoinHandle<Result<UploadedFile, Error>>>,
+    ) -> Result<(), Error> {
         let mut open = true;
         let mut due = Instant::now();
         while open || !uploads.is_empty() {
@@ -130,7 +143,7 @@ impl Publisher {
                 () = sleep_until(due), if !self.ready.is_empty() => self.publish().await?,
             }
         }
-        Ok(self)
+        Ok(())
     }
 
     /// Publishes what is ready.
