@@ -1,0 +1,62 @@
+# Two commands matter: `make demo` and `make test`. Both need cargo; what else they need (a C compiler,
+# PostgreSQL) is installed with apt-get where that is possible, see scripts/bootstrap.
+#
+# Every target builds with the same profile and the same package set. A different set would give shared
+# crates other features, and cargo would build half of the graph a second time.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help setup build bins demo test fmt lint roundtrip chaos sqlx check-sqlx
+
+# A freshly installed cargo is found even before the shell was opened anew.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+PROFILE ?= demo
+CARGO_FLAGS = --profile $(PROFILE) --locked --workspace
+# cargo's profile `dev` is the one whose folder has another name.
+BIN = $(or $(CARGO_TARGET_DIR),target)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
+# What roundtrip and chaos export: a folder of NDJSON, or generated resources.
+TRIAL = $(if $(DATA),--data '$(DATA)') $(if $(GENERATE),--generate $(GENERATE)) \
+    $(if $(SEED),--seed $(SEED)) $(if $(LINE_BYTES),--line-bytes $(LINE_BYTES))
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo '  make demo      ARGS="--once --json --patients N --dir DIR --listen ADDRESS --keep"'
+	@echo '  make roundtrip DATA=DIR  |  GENERATE=N [SEED=S] [LINE_BYTES=B]'
+	@echo '  make chaos     [N=KILLS]  with the same choice of data'
+
+setup:
+	@scripts/bootstrap
+
+build: setup
+	@cargo build $(CARGO_FLAGS) --all-targets
+
+# The programs alone, for the targets that only run them.
+bins: setup
+	@cargo build $(CARGO_FLAGS) --bins
+
+demo: bins ## Export two practices out of PostgreSQL into S3, on this machine alone
+	@exec $(BIN)/headgate demo $(ARGS)
+
+test: build ## All tests, on a private PostgreSQL and S3 of their own
+	@cargo test $(CARGO_FLAGS) --all-targets
+
+fmt: ## Format the code
+	@cargo fmt --all
+
+lint: setup ## Formatting and clippy, as CI does them
+	@cargo fmt --all --check
+	@cargo clippy $(CARGO_FLAGS) --all-targets -- -D warnings
+
+roundtrip: bins ## Load NDJSON as a practice, export it, compare line for line
+	@exec $(BIN)/roundtrip $(TRIAL)
+
+chaos: bins ## The same while the worker is killed with kill -9, N times
+	@exec $(BIN)/chaos $(if $(N),--kills $(N)) $(TRIAL)
+
+sqlx: setup ## Describe the SQL statements of crates/store anew, after they or the schema changed
+	@scripts/sqlx-prepare
+
+check-sqlx: setup ## Whether the committed descriptions are up to date
+	@scripts/sqlx-prepare --check
