@@ -46,9 +46,7 @@ pub fn admin_router(state: ApiState) -> Router {
     let router = Router::new()
         .nest("/admin/v1", routes)
         .fallback(async || Problem(ApiError::NoSuchPlace))
-        .method_not_allowed_fallback(async || {
-            Problem(ApiError::MethodNotAllowed("the methods it is documented with"))
-        })
+        .method_not_allowed_fallback(async || Problem(ApiError::OtherMethod))
         .layer(middleware::from_fn_with_state(state.clone(), auth::require_operator))
         .with_state(state);
     layers::wrap(router, Surface::Admin)

@@ -27,6 +27,9 @@ pub(crate) enum ApiError {
     /// The operation does not take this method; these it does.
     #[error("the method is not allowed")]
     MethodNotAllowed(&'static str),
+    /// The operation does not take this method; the router names those it does.
+    #[error("the method is not allowed")]
+    OtherMethod,
     /// No access token came with the request.
     #[error("no access token")]
     NoToken,

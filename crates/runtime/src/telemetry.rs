@@ -4,10 +4,13 @@
 //! are heard up to `info` only, because below that they print statements, object keys and signed URLs; and a
 //! panic is logged by its place, because its message may quote anything.
 
+use std::fs::File;
 use std::io::IsTerminal as _;
+use std::sync::Arc;
 
 use tracing::Level;
 use tracing_subscriber::filter::{EnvFilter, FilterFn, ParseError};
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 use tracing_subscriber::{Layer as _, fmt, registry};
@@ -30,6 +33,19 @@ pub enum TelemetryError {
 /// # Errors
 /// When the filter cannot be read, or when it was called before.
 pub fn init(config: &Log) -> Result<(), TelemetryError> {
+    let is_terminal = std::io::stderr().is_terminal();
+    start(config, BoxMakeWriter::new(std::io::stderr), is_terminal)
+}
+
+/// The same, to a file: for a command that shows something else on its terminal.
+///
+/// # Errors
+/// Those of [`init`].
+pub fn init_to_file(config: &Log, file: File) -> Result<(), TelemetryError> {
+    start(config, BoxMakeWriter::new(Arc::new(file)), false)
+}
+
+fn start(config: &Log, to: BoxMakeWriter, colours: bool) -> Result<(), TelemetryError> {
     let wanted = EnvFilter::try_new(&config.filter)?;
     let harmless =
         FilterFn::new(|line| *line.level() <= Level::INFO || line.target().starts_with("headgate"));
@@ -39,11 +55,9 @@ pub fn init(config: &Log) -> Result<(), TelemetryError> {
             .flatten_event(true)
             .with_current_span(true)
             .with_span_list(false)
-            .with_writer(std::io::stderr)
+            .with_writer(to)
             .boxed(),
-        Format::Text => {
-            fmt::layer().with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr).boxed()
-        }
+        Format::Text => fmt::layer().with_ansi(colours).with_writer(to).boxed(),
     };
     registry().with(lines.with_filter(harmless)).with(wanted).try_init()?;
     log_panics();

@@ -95,7 +95,7 @@ async fn a_schema_that_is_missing_or_closed_is_an_error_and_not_an_empty_catalog
     db.execute("REVOKE USAGE ON SCHEMA fhir_export FROM catalog_schema").await;
     let error = Source::connect(config).unwrap().catalog().await.unwrap_err();
     assert!(error.to_string().contains("GRANT USAGE"), "{error}");
-    assert!(error.is_permanent());
+    assert!(!error.is_transient());
 }
 
 #[tokio::test]

@@ -170,13 +170,6 @@ impl SourceError {
         }
     }
 
-    /// Whether the source itself must be mended (schema, privileges, contract, credentials) before another
-    /// attempt makes sense.
-    #[must_use]
-    pub fn is_permanent(&self) -> bool {
-        !self.is_transient()
-    }
-
     /// The SQLSTATE, where the database answered with one.
     #[must_use]
     pub fn sqlstate(&self) -> Option<&str> {
@@ -268,12 +261,12 @@ mod tests {
     }
 
     #[test]
-    fn what_somebody_must_mend_is_permanent() {
+    fn what_somebody_must_mend_is_not_transient() {
         for code in ["42P01", "42703", "42501", "28P01", "3D000", "22P02"] {
-            assert!(database(code).is_permanent(), "{code}");
+            assert!(!database(code).is_transient(), "{code}");
         }
-        assert!(SourceError::contract("patient", ContractProblem::DuplicateKey).is_permanent());
-        assert!(SourceError::Horizon(HorizonProblem::NotPrivileged).is_permanent());
+        assert!(!SourceError::contract("patient", ContractProblem::DuplicateKey).is_transient());
+        assert!(!SourceError::Horizon(HorizonProblem::NotPrivileged).is_transient());
     }
 
     #[test]

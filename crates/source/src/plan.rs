@@ -7,7 +7,6 @@
 //!
 //! For a cohort the rows are counted per patient, and the caller packs patients into shards.
 
-use serde::{Deserialize, Serialize};
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 
@@ -20,8 +19,7 @@ use crate::{ContractProblem, Key, Marker, Relation, Source, SourceError};
 const PATIENTS_PER_STATEMENT: usize = 1000;
 
 /// One step of the walk.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Boundary {
     /// The slice ends at `last`, and at least one row comes after it.
     Next {

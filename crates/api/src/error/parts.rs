@@ -74,11 +74,7 @@ impl ApiError {
             ApiError::NoSuchPlace => {
                 Parts::new(S::NOT_FOUND, "no_such_place", IssueCode::NotFound, "nothing stands at this URL")
             }
-            ApiError::MethodNotAllowed(allowed) => {
-                let text = format!("this URL takes {allowed} only");
-                Parts::new(S::METHOD_NOT_ALLOWED, "method_not_allowed", IssueCode::NotSupported, text)
-                    .with(ALLOW, allowed)
-            }
+            ApiError::MethodNotAllowed(allowed) => method_not_allowed(allowed),
             ApiError::NoToken => {
                 let text = "send an access token: Authorization: Bearer …";
                 Parts::new(S::UNAUTHORIZED, "no_token", IssueCode::Login, text)
@@ -126,6 +122,10 @@ impl ApiError {
                 let text = "the body did not arrive completely and in time";
                 Parts::new(S::REQUEST_TIMEOUT, "body_incomplete", IssueCode::Invalid, text)
             }
+            ApiError::OtherMethod => {
+                let text = "this URL does not take this method";
+                Parts::new(S::METHOD_NOT_ALLOWED, "method_not_allowed", IssueCode::NotSupported, text)
+            }
             ApiError::OAuth { error, description, reason } => Parts {
                 oauth: error.code(),
                 ..Parts::new(S::BAD_REQUEST, reason, IssueCode::Invalid, description.as_str())
@@ -149,6 +149,12 @@ impl ApiError {
             ApiError::Key(_) | ApiError::Unexpected(_) => internal(),
         }
     }
+}
+
+fn method_not_allowed(allowed: &str) -> Parts {
+    let text = format!("this URL takes {allowed} only");
+    Parts::new(S::METHOD_NOT_ALLOWED, "method_not_allowed", IssueCode::NotSupported, text)
+        .with(ALLOW, allowed)
 }
 
 fn no_consent() -> Parts {

@@ -1,0 +1,153 @@
+//! The databases: the control database, and one EHR database for each practice, filled with synthetic patients.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+use headgate_domain::ResourceType;
+use headgate_local::postgres::Cluster;
+use headgate_reference_ehr::load::DEFAULT_SCHEMA;
+use headgate_reference_ehr::{
+    GenerateError, GenerateOptions, GenerateReport, Generator, LoadOptions, grant_reader, load,
+};
+use indicatif::{HumanBytes, HumanCount, ProgressBar};
+use sqlx::AssertSqlSafe;
+use sqlx::postgres::{PgPool, PgPoolOptions};
+use tokio::sync::oneshot;
+
+use super::folder::Folder;
+use super::screen::{Screen, Unit};
+
+/// The control database.
+const CONTROL: &str = "headgate";
+
+/// The role with which the engine reads the EHR databases.
+const READER: &str = "headgate_reader";
+
+/// A practice of the demo.
+#[derive(Debug)]
+pub(super) struct Practice {
+    pub(super) number: i64,
+    /// Its name in paths, and that of its database.
+    pub(super) slug: &'static str,
+    pub(super) name: &'static str,
+    /// What makes its patients others than those of the next practice.
+    seed: u64,
+}
+
+/// The practices of the demo.
+pub(super) static PRACTICES: [Practice; 2] = [
+    Practice { number: 100_491, slug: "pod21test", name: "Pod 21 Test Practice", seed: 21 },
+    Practice { number: 100_492, slug: "lakeside", name: "Lakeside Family Practice", seed: 22 },
+];
+
+/// All databases.
+#[derive(Debug)]
+pub(super) struct Databases {
+    /// URL of the control database.
+    pub(super) control: String,
+    /// In the order of the practices.
+    pub(super) ehrs: Vec<Ehr>,
+}
+
+/// The EHR database of a practice.
+#[derive(Debug)]
+pub(super) struct Ehr {
+    pub(super) practice: &'static Practice,
+    /// URL with which everything may be done.
+    pub(super) owner_url: String,
+    /// URL with which the engine reads.
+    pub(super) reader_url: String,
+    /// The file that the engine has it from.
+    pub(super) dsn_file: PathBuf,
+    pool: PgPool,
+}
+
+/// Makes all databases anew, and fills the practices' with `patients` each.
+pub(super) async fn make(
+    cluster: &Cluster,
+    patients: u32,
+    folder: &Folder,
+    screen: &Screen,
+) -> Result<Databases> {
+    for name in [CONTROL].into_iter().chain(PRACTICES.iter().map(|practice| practice.slug)) {
+        cluster.drop_database(name).await?;
+        cluster.create_database(name).await?;
+    }
+    let [first, second] = &PRACTICES;
+    let (first, second) = tokio::try_join!(
+        fill(first, cluster, patients, folder, screen),
+        fill(second, cluster, patients, folder, screen),
+    )?;
+    Ok(Databases { control: cluster.url(CONTROL), ehrs: vec![first, second] })
+}
+
+/// Generates a practice's documents into a folder, loads them, and lets the engine read them.
+async fn fill(
+    practice: &'static Practice,
+    cluster: &Cluster,
+    patients: u32,
+    folder: &Folder,
+    screen: &Screen,
+) -> Result<Ehr> {
+    let owner_url = cluster.url(practice.slug);
+    let sample = folder.make(&format!("sample/{}", practice.slug))?;
+    let bar = screen.bar(&format!("{:9} generate", practice.slug), Unit::Resources);
+    let generated = generate(GenerateOptions::patients(practice.seed, patients), sample.clone(), bar.clone());
+    generated.await?;
+    bar.finish_and_clear();
+
+    let bar = screen.bar(&format!("{:9} load    ", practice.slug), Unit::Bytes);
+    let options = LoadOptions { replace: true, ..LoadOptions::new(&owner_url, &sample) };
+    let loaded = load(options, bar.clone()).await.context("the sample documents cannot be loaded")?;
+    bar.finish_and_clear();
+    // What was loaded is in the database now.
+    std::fs::remove_dir_all(&sample)?;
+
+    grant_reader(&owner_url, DEFAULT_SCHEMA, READER).await?;
+    let reader_url = owner_url.replacen("postgres://postgres@", &format!("postgres://{READER}@"), 1);
+    let dsn_file = folder.write_secret(&format!("{}.dsn", practice.slug), &reader_url)?;
+    screen.line(&format!(
+        "{}: {} synthetic patients, {} resources, {} in database {}",
+        practice.name,
+        HumanCount(patients.into()),
+        HumanCount(loaded.rows.values().sum()),
+        HumanBytes(loaded.bytes),
+        practice.slug,
+    ));
+    let pool = PgPoolOptions::new().max_connections(1).connect_lazy(&owner_url)?;
+    Ok(Ehr { practice, owner_url, reader_url, dsn_file, pool })
+}
+
+/// On a thread of its own rather than one of the runtime: the runtime would wait for its end after Ctrl-C.
+async fn generate(options: GenerateOptions, to: PathBuf, bar: ProgressBar) -> Result<GenerateReport> {
+    let (done, generated) = oneshot::channel();
+    std::thread::spawn(move || {
+        let run = || -> Result<GenerateReport, GenerateError> {
+            Generator::new(options)?.write_ndjson(&to, &bar)
+        };
+        // Nobody waits any more after Ctrl-C.
+        let _told = done.send(run());
+    });
+    Ok(generated.await.context("the generator of sample documents ended without a result")??)
+}
+
+impl Ehr {
+    /// Ids of some patients, in their order.
+    pub(super) async fn some_patients(&self, count: i64) -> Result<Vec<String>> {
+        let sql = format!("SELECT id FROM {DEFAULT_SCHEMA}.patient ORDER BY id LIMIT $1");
+        Ok(sqlx::query_scalar(AssertSqlSafe(sql)).bind(count).fetch_all(&self.pool).await?)
+    }
+
+    /// Rows of a type; with `members` only theirs, of a type whose rows belong to patients.
+    pub(super) async fn count(&self, t: ResourceType, members: Option<&[String]>) -> Result<u64> {
+        let all = format!("SELECT count(*) FROM {DEFAULT_SCHEMA}.{}", t.relation());
+        let count: i64 = match members.filter(|_| t.is_patient_owned()) {
+            None => sqlx::query_scalar(AssertSqlSafe(all)).fetch_one(&self.pool).await?,
+            Some(members) => {
+                let theirs = format!("{all} WHERE patient_id = ANY($1)");
+                sqlx::query_scalar(AssertSqlSafe(theirs)).bind(members).fetch_one(&self.pool).await?
+            }
+        };
+        Ok(count.unsigned_abs())
+    }
+}

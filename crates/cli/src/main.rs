@@ -1,0 +1,124 @@
+//! `headgate`: one program for every role and every tool. Each subcommand is a file.
+//!
+//! Results go to standard output, as text or with `--json` as JSON; logs, progress and errors go to standard
+//! error. The exit statuses are those of [`headgate_runtime::exit`].
+
+mod admin;
+mod api;
+mod bootstrap;
+#[cfg(feature = "demo")]
+mod demo;
+mod ehr;
+mod export;
+mod failure;
+mod keygen;
+mod migrate;
+mod output;
+mod private_file;
+mod source;
+mod token;
+mod worker;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use failure::Failure;
+
+/// Bulk FHIR export: consented apps get a practice's data as NDJSON files in S3.
+#[derive(Debug, Parser)]
+#[command(name = "headgate", version, propagate_version = true, max_term_width = 110)]
+struct Cli {
+    /// Configuration file; what it does not say is taken from the built-in defaults. HEADGATE_CONFIG names it
+    /// too, and HEADGATE__SECTION__KEY sets single options.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the FHIR API, the token endpoint and the admin API.
+    Api,
+    /// Run exports.
+    Worker,
+    /// Bring the control database's schema up to date.
+    Migrate,
+    /// Register vendors, apps, practices and consents; look at exports.
+    Admin(admin::AdminArgs),
+    /// Make sample data, and load data into an EHR database.
+    #[command(subcommand)]
+    Ehr(ehr::EhrCommand),
+    /// Look at a practice's EHR database.
+    #[command(subcommand)]
+    Source(source::SourceCommand),
+    /// Export a practice from a Bulk Data server into a folder of NDJSON files.
+    Export(export::ExportArgs),
+    /// Make a key pair for an app.
+    Keygen(keygen::KeygenArgs),
+    /// Get an access token as an app.
+    Token(token::TokenArgs),
+    /// Show everything on this machine: two practices, an app, their exports.
+    #[cfg(feature = "demo")]
+    Demo(demo::DemoArgs),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Cli::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("headgate: {}", failure.message());
+            ExitCode::from(failure.status())
+        }
+    }
+}
+
+async fn run(cli: Cli) -> Result<(), Failure> {
+    let config = cli.config.as_deref();
+    match cli.command {
+        Command::Api => api::run(config).await,
+        Command::Worker => worker::run(config).await,
+        Command::Migrate => migrate::run(config).await,
+        Command::Admin(args) => admin::run(args).await,
+        Command::Ehr(command) => ehr::run(command).await,
+        Command::Source(command) => source::run(config, command).await,
+        Command::Export(args) => Ok(export::run(args).await.map(drop)?),
+        Command::Keygen(args) => keygen::run(args),
+        Command::Token(args) => token::run(args).await,
+        #[cfg(feature = "demo")]
+        Command::Demo(args) => demo::run(args).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn every_subcommand_explains_itself() {
+        let mut command = Cli::command();
+        command.build();
+        command.clone().debug_assert();
+        let mut waiting = vec![command];
+        while let Some(mut command) = waiting.pop() {
+            assert!(command.get_about().is_some(), "{} says nothing of itself", command.get_name());
+            for argument in command.get_arguments() {
+                assert!(argument.get_help().is_some(), "{} {}", command.get_name(), argument.get_id());
+            }
+            assert!(!command.render_long_help().to_string().is_empty());
+            waiting.extend(command.get_subcommands().filter(|c| c.get_name() != "help").cloned());
+        }
+    }
+
+    #[test]
+    fn the_configuration_file_may_be_named_before_or_behind_the_role() {
+        for words in [["headgate", "--config", "a", "worker"], ["headgate", "worker", "--config", "a"]] {
+            assert_eq!(Cli::try_parse_from(words).unwrap().config, Some(PathBuf::from("a")));
+        }
+    }
+}

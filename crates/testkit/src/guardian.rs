@@ -1,0 +1,73 @@
+//! Cleaning up after this process, however it ends.
+//!
+//! A guardian is a small shell that reads from a pipe which only this process writes to. A line means that
+//! all is well and it may go; the end of the pipe means that this process is gone, `kill -9` included. It runs
+//! in a process group of its own, so that Ctrl-C at the terminal does not reach it.
+
+use std::ffi::OsStr;
+use std::io::{self, Write as _};
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+/// Stands by until it is dismissed or this process has ended.
+#[derive(Debug)]
+pub(crate) struct Guardian {
+    shell: Child,
+}
+
+impl Guardian {
+    /// Kills a process that this one has started.
+    pub(crate) fn kills(process: u32) -> io::Result<Self> {
+        Self::start(r#"kill -9 "$1""#, process.to_string().as_ref())
+    }
+
+    /// Removes a folder and all in it.
+    pub(crate) fn removes(folder: &Path) -> io::Result<Self> {
+        // Twice, because a process that is just being killed may still write there.
+        Self::start(r#"rm -rf -- "$1"; sleep 1; rm -rf -- "$1""#, folder.as_os_str())
+    }
+
+    fn start(deed: &str, what: &OsStr) -> io::Result<Self> {
+        let script = format!("trap '' HUP INT TERM; read -r word && exit 0; {deed}");
+        let shell = Command::new("sh")
+            .args(["-c", &script, "headgate-guardian"])
+            .arg(what)
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn()?;
+        Ok(Self { shell })
+    }
+
+    /// There is nothing left to guard. Waits until the shell is gone.
+    pub(crate) fn dismiss(mut self) {
+        if let Some(mut pipe) = self.shell.stdin.take() {
+            // A guardian that is gone already has nothing more to be told.
+            let _told = pipe.write_all(b"dismissed\n");
+        }
+        let _gone = self.shell.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::{Duration, Instant};
+
+    #[test]
+    fn a_guardian_whose_process_is_gone_removes_the_folder_and_a_dismissed_one_does_not() {
+        let (kept, removed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        Guardian::removes(kept.path()).unwrap().dismiss();
+        // Dropping the pipe is what the end of this process does.
+        drop(Guardian::removes(removed.path()).unwrap());
+        let until = Instant::now() + Duration::from_secs(10);
+        while removed.path().exists() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        assert!(!removed.path().exists());
+        assert!(kept.path().exists());
+    }
+}
