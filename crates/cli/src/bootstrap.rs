@@ -18,6 +18,9 @@ use crate::failure::Failure;
 /// How long to wait for a database that does not answer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// What to say when a signal comes before anything was begun.
+const STOPPED: &str = "stopped while waiting for the control database";
+
 /// First and longest pause between two tries.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
 
@@ -37,8 +40,12 @@ pub async fn store(config: &Config, life: &Lifecycle) -> Result<Store, Failure> 
     let started = tokio::time::Instant::now();
     let url = config.database.url.expose_secret();
     loop {
-        let connected =
-            Store::connect(url, config.database.max_connections, config.database.acquire_timeout()).await;
+        let connecting =
+            Store::connect(url, config.database.max_connections, config.database.acquire_timeout());
+        let connected = tokio::select! {
+            connected = connecting => connected,
+            () = life.soft().cancelled_owned() => return Err(Failure::failed(STOPPED)),
+        };
         let error = match connected {
             Ok(store) => return Ok(store),
             Err(error) => error,
@@ -49,7 +56,7 @@ pub async fn store(config: &Config, life: &Lifecycle) -> Result<Store, Failure> 
         tracing::warn!(%error, "the control database does not answer yet");
         tokio::select! {
             () = tokio::time::sleep(pause.mul_f64(rand::random_range(0.75..1.25))) => {}
-            () = life.soft().cancelled_owned() => return Err(error.into()),
+            () = life.soft().cancelled_owned() => return Err(Failure::failed(STOPPED)),
         }
         pause = (pause * 2).min(longest);
     }

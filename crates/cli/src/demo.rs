@@ -7,7 +7,6 @@
 //!
 //! [`walk`] is the happy path. It may be dropped at any await, because Ctrl-C comes when it comes: what runs is held
 //! by [`Running`], outside of it, which is stopped in every case.
-// NOTE TO HELPER 7: this file and src/demo/ are helper "demo"'s (the lead's split). Your version was saved in /tmp/demo7; please do not write here.
 
 mod credentials;
 mod databases;

@@ -1,8 +1,9 @@
 //! Logging, to standard error. (Standard output belongs to the results of commands.)
 //!
-//! Patients' data and secrets stay out of the log by two means that hold whatever a log call does: libraries
-//! are heard up to `info` only, because below that they print statements, object keys and signed URLs; and a
-//! panic is logged by its place, because its message may quote anything.
+//! Patients' data and secrets stay out of the log by three means that hold whatever a log call does: libraries
+//! are heard up to `info` only, because below that they print statements, object keys and signed URLs; what a
+//! database server says by itself is not heard at all, because a trigger of an EHR may say anything; and a panic
+//! is logged by its place, because its message may quote anything.
 
 use std::fs::File;
 use std::io::IsTerminal as _;
@@ -16,6 +17,9 @@ use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 use tracing_subscriber::{Layer as _, fmt, registry};
 
 use crate::config::{Format, Log};
+
+/// Where the database driver logs the server's notices.
+const SERVER_NOTICES: &str = "sqlx::postgres::notice";
 
 /// Why logging cannot begin.
 #[derive(Debug, thiserror::Error)]
@@ -47,8 +51,7 @@ pub fn init_to_file(config: &Log, file: File) -> Result<(), TelemetryError> {
 
 fn start(config: &Log, to: BoxMakeWriter, colours: bool) -> Result<(), TelemetryError> {
     let wanted = EnvFilter::try_new(&config.filter)?;
-    let harmless =
-        FilterFn::new(|line| *line.level() <= Level::INFO || line.target().starts_with("headgate"));
+    let harmless = FilterFn::new(|line| is_harmless(*line.level(), line.target()));
     let lines = match config.format {
         Format::Json => fmt::layer()
             .json()
@@ -64,6 +67,11 @@ fn start(config: &Log, to: BoxMakeWriter, colours: bool) -> Result<(), Telemetry
     Ok(())
 }
 
+/// Whether lines of this level and origin may be logged at all.
+fn is_harmless(level: Level, target: &str) -> bool {
+    target.starts_with("headgate") || (level <= Level::INFO && !target.starts_with(SERVER_NOTICES))
+}
+
 /// Replaces the message that a panic prints by a line of the log without the payload.
 fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
@@ -71,4 +79,17 @@ fn log_panics() {
         let thread = std::thread::current();
         tracing::error!(place, thread = thread.name().unwrap_or_default(), "panic");
     }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn libraries_are_heard_up_to_info_and_database_servers_not_at_all() {
+        assert!(is_harmless(Level::TRACE, "headgate_worker::shard"));
+        assert!(is_harmless(Level::INFO, "aws_config"));
+        assert!(!is_harmless(Level::DEBUG, "aws_smithy_runtime::client"));
+        assert!(!is_harmless(Level::WARN, "sqlx::postgres::notice"));
+    }
 }

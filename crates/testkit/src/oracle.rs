@@ -129,11 +129,8 @@ impl Multiset {
     /// # Errors
     /// When the folder cannot be read any more.
     pub fn locate_missing(&self, found: &Multiset, folder: &Path, most: usize) -> Result<Vec<String>> {
-        let missing: HashSet<u128> = self
-            .types
-            .iter()
-            .flat_map(|(name, digests)| compared(digests, found.digests(name)).0)
-            .collect();
+        let missing: HashSet<u128> =
+            self.types.iter().flat_map(|(name, digests)| compared(digests, found.digests(name)).0).collect();
         let mut places = Vec::new();
         for file in ndjson_files(folder)? {
             lines(&file, |number, line| {

@@ -1,5 +1,6 @@
 //! When a client should poll again: a quarter of the time that is left at the rate seen so far, so that small
-//! exports are noticed at once and large ones are not asked for in vain.
+//! exports are noticed at once and large ones are not asked for in vain. And never longer than half the export's
+//! age: the rate of the first moments, when little is published yet, tells next to nothing.
 
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ pub(crate) fn retry_after_s(progress: Progress, age: Duration) -> u64 {
         let left_s = u128::from(left) * u128::from(age_s) / u128::from(progress.published);
         u64::try_from(left_s / 4).unwrap_or(LONGEST_S)
     };
-    wait.clamp(SHORTEST_S, LONGEST_S)
+    wait.min(age_s / 2).clamp(SHORTEST_S, LONGEST_S)
 }
 
 #[cfg(test)]
@@ -32,8 +33,14 @@ mod tests {
 
     #[test]
     fn a_quarter_of_the_time_left_is_waited() {
-        assert_eq!(wait(1000, 5000, 10), 10);
+        assert_eq!(wait(2500, 5000, 40), 10);
         assert_eq!(wait(4900, 5000, 10), 1);
+    }
+
+    #[test]
+    fn a_young_export_is_not_waited_for_longer_than_half_its_age() {
+        assert_eq!(wait(10, 50_000, 1), 1);
+        assert_eq!(wait(10, 50_000, 10), 5);
     }
 
     #[test]

@@ -3,11 +3,12 @@
 use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
 use headgate_domain::PracticeNumber;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::Shown;
 use super::client::AdminClient;
 use crate::failure::Failure;
+use crate::output;
 
 /// A practice's permission for an app.
 #[derive(Debug, Subcommand)]
@@ -84,7 +85,10 @@ pub(super) async fn run(client: &AdminClient, command: ConsentCommand) -> Result
                 ("reason", args.reason.map(Value::from)),
             ]);
             let path = ["practices", &args.practice.to_string(), "consents", &args.app, "revoke"];
-            Shown::object(client.post(&path, &body).await?)
+            let answer = client.post(&path, &body).await?;
+            let ended = json!({ "ended_exports": answer["ended_exports"] });
+            let tables = vec![output::object(&answer["consent"]), output::object(&ended)];
+            Shown { answer, tables }
         }
         ConsentCommand::List { practice } => {
             let columns =

@@ -82,7 +82,8 @@ impl Credentials {
             private_url: engine.private_url,
             operator_token: engine.operator_token,
             client_id: registered.client_id.clone(),
-            private_jwk: serde_json::from_str(&registered.private_jwk).context("the private key is no JSON")?,
+            private_jwk: serde_json::from_str(&registered.private_jwk)
+                .context("the private key is no JSON")?,
             practices: practices.collect(),
             control_database_url: databases.control.clone(),
             s3: S3Access {

@@ -14,7 +14,7 @@ use sqlx::AssertSqlSafe;
 use sqlx::postgres::{PgPool, PgPoolOptions};
 use tokio::sync::oneshot;
 
-use super::folder::Folder;
+use super::folder::{Folder, SAMPLE};
 use super::screen::{Screen, Unit};
 
 /// The control database.
@@ -78,6 +78,8 @@ pub(super) async fn make(
         fill(first, cluster, patients, folder, screen),
         fill(second, cluster, patients, folder, screen),
     )?;
+    // What was loaded is in the databases now.
+    std::fs::remove_dir_all(folder.make(SAMPLE)?)?;
     Ok(Databases { control: cluster.url(CONTROL), ehrs: vec![first, second] })
 }
 
@@ -90,7 +92,7 @@ async fn fill(
     screen: &Screen,
 ) -> Result<Ehr> {
     let owner_url = cluster.url(practice.slug);
-    let sample = folder.make(&format!("sample/{}", practice.slug))?;
+    let sample = folder.make(&format!("{SAMPLE}/{}", practice.slug))?;
     let bar = screen.bar(&format!("{:9} generate", practice.slug), Unit::Resources);
     let generated = generate(GenerateOptions::patients(practice.seed, patients), sample.clone(), bar.clone());
     generated.await?;
@@ -100,8 +102,6 @@ async fn fill(
     let options = LoadOptions { replace: true, ..LoadOptions::new(&owner_url, &sample) };
     let loaded = load(options, bar.clone()).await.context("the sample documents cannot be loaded")?;
     bar.finish_and_clear();
-    // What was loaded is in the database now.
-    std::fs::remove_dir_all(&sample)?;
 
     grant_reader(&owner_url, DEFAULT_SCHEMA, READER).await?;
     let reader_url = owner_url.replacen("postgres://postgres@", &format!("postgres://{READER}@"), 1);
@@ -122,9 +122,8 @@ async fn fill(
 async fn generate(options: GenerateOptions, to: PathBuf, bar: ProgressBar) -> Result<GenerateReport> {
     let (done, generated) = oneshot::channel();
     std::thread::spawn(move || {
-        let run = || -> Result<GenerateReport, GenerateError> {
-            Generator::new(options)?.write_ndjson(&to, &bar)
-        };
+        let run =
+            || -> Result<GenerateReport, GenerateError> { Generator::new(options)?.write_ndjson(&to, &bar) };
         // Nobody waits any more after Ctrl-C.
         let _told = done.send(run());
     });

@@ -9,7 +9,7 @@ use headgate_domain::ResourceType;
 
 use super::databases::{Databases, Ehr, Practice};
 use super::files::{self, Tally};
-use super::folder::Folder;
+use super::folder::{EXPORTS, Folder};
 use super::registration::{Address, GROUP, Registered};
 use super::screen::Screen;
 use crate::export::{Client, Connection, Level, Options, Progress, Summary};
@@ -98,7 +98,7 @@ async fn export(
         scopes: vec!["system/*.rs".to_owned()],
         ca_pem: None,
     })?;
-    let out = folder.make("exports")?.join(&name);
+    let out = folder.make(EXPORTS)?.join(&name);
     let options = Options {
         level,
         since: None,
@@ -110,7 +110,8 @@ async fn export(
         timeout: None,
     };
     let progress = Progress::on_stderr(&name, Some(screen.bars()));
-    let summary = client.export(&options, &progress).await.with_context(|| format!("the export of {name}"))?;
+    let summary =
+        client.export(&options, &progress).await.with_context(|| format!("the export of {name}"))?;
     let on_disk = files::tally(out).await?;
     let source_rows = source_rows(ehr, members).await?;
     Ok(Finished { practice: ehr.practice, level: level_name, summary, on_disk, source_rows })
@@ -119,7 +120,8 @@ async fn export(
 async fn source_rows(ehr: &Ehr, members: Option<&[String]>) -> Result<BTreeMap<String, u64>> {
     let mut rows = BTreeMap::new();
     for t in ResourceType::USCDI {
-        let count = ehr.count(t, members).await.with_context(|| format!("the rows of {t} cannot be counted"))?;
+        let count =
+            ehr.count(t, members).await.with_context(|| format!("the rows of {t} cannot be counted"))?;
         if count > 0 {
             rows.insert(t.to_string(), count);
         }

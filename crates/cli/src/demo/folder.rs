@@ -15,8 +15,15 @@ use crate::private_file::{self, Existing};
 /// Its presence says that the folder is a demo's.
 const MARK: &str = ".headgate-demo";
 
+/// The objects of the S3 server.
+pub(super) const S3: &str = "s3";
+/// What the client downloads.
+pub(super) const EXPORTS: &str = "exports";
+/// The sample documents, until they are loaded.
+pub(super) const SAMPLE: &str = "sample";
+
 /// Entries that each run makes anew.
-const MADE_ANEW: [&str; 3] = ["s3", "exports", "sample"];
+const MADE_ANEW: [&str; 3] = [S3, EXPORTS, SAMPLE];
 
 /// The log of the engine.
 pub(super) const LOG: &str = "headgate.log";

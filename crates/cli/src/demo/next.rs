@@ -3,14 +3,15 @@
 use std::path::Path;
 
 use super::credentials::{Credentials, FILE, KEY_FILE, TOKEN_FILE};
-use super::folder::{Folder, LOG};
+use super::folder::{EXPORTS, Folder, LOG};
 use super::registration::GROUP;
 
 /// The text, for a terminal in any folder.
 pub(super) fn text(credentials: &Credentials, folder: &Folder) -> String {
     let practice = &credentials.practices[0];
     let path = |name: &str| shell_word(&folder.path().join(name));
-    let headgate = std::env::current_exe().map_or_else(|_| "headgate".to_owned(), |program| shell_word(&program));
+    let headgate =
+        std::env::current_exe().map_or_else(|_| "headgate".to_owned(), |program| shell_word(&program));
     let app = format!(
         "--base-url {} \\\n    --client-id {} --key {}",
         practice.base_url,
@@ -54,7 +55,7 @@ tail -f {log}
 ",
         credentials = path(FILE),
         base = practice.base_url,
-        exports = path("exports"),
+        exports = path(EXPORTS),
         admin = credentials.admin_url,
         token = path(TOKEN_FILE),
         number = practice.number,

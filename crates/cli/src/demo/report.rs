@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use comfy_table::CellAlignment;
+use comfy_table::{CellAlignment, TableComponent};
 use indicatif::{HumanBytes, HumanCount};
 use serde::Serialize;
 
@@ -53,6 +53,8 @@ pub(super) fn tables(exports: &[Finished]) -> String {
 
 fn table(export: &Finished) -> String {
     let mut table = output::table(["type", "rows in the database", "resources", "files", "bytes"]);
+    // Twenty rows need no lines between them.
+    table.remove_style(TableComponent::HorizontalLines).remove_style(TableComponent::MiddleIntersections);
     let mut types: Vec<&String> = export.source_rows.keys().chain(export.on_disk.keys()).collect();
     types.sort();
     types.dedup();

@@ -10,7 +10,7 @@ use headgate_local::s3::{S3Options, S3Server};
 use headgate_runtime::Lifecycle;
 use tokio::process::Command;
 
-use super::folder::Folder;
+use super::folder::{Folder, S3};
 use super::next::shell_word;
 use super::screen::Screen;
 use crate::failure::Failure;
@@ -67,7 +67,7 @@ impl Running {
     pub(super) async fn start_s3(&mut self, folder: &Folder, screen: &Screen) -> Result<Bucket> {
         let secret_access_key = uuid::Uuid::new_v4().simple().to_string();
         let server = S3Server::start(S3Options {
-            root: folder.make("s3")?,
+            root: folder.make(S3)?,
             listen: None,
             access_key: ACCESS_KEY_ID.to_owned(),
             secret_key: secret_access_key.clone(),
@@ -117,7 +117,9 @@ impl Running {
         }
         stopped.map_err(|error| Failure::unavailable(&error))?;
         if failed {
-            return Err(Failure::software(format!("a part of the engine failed; the end of its log:\n{log}")));
+            return Err(Failure::software(format!(
+                "a part of the engine failed; the end of its log:\n{log}"
+            )));
         }
         if started {
             screen.line("stopped");
@@ -135,12 +137,14 @@ async fn stop_cluster(
     if !keep {
         return cluster.stop().await;
     }
-    let mut leftovers = vec![folder.path().to_owned()];
-    if !cluster.data_folder().starts_with(folder.path()) {
-        leftovers.push(cluster.data_folder().to_owned());
+    let data = cluster.data_folder();
+    // Temporary data lie in the folder of the socket.
+    let data = if folder.is_temporary() { data.parent().unwrap_or(data) } else { data };
+    let mut leftovers = vec![shell_word(folder.path())];
+    if !data.starts_with(folder.path()) {
+        leftovers.push(shell_word(data));
     }
     let stop = cluster.keep()?;
-    let leftovers: Vec<String> = leftovers.iter().map(|path| shell_word(path)).collect();
     screen.line(&format!("PostgreSQL stays up and the files stay. To stop it, type:\n{stop}"));
     screen.line(&format!("Then the files may be deleted:\nrm -rf {}", leftovers.join(" ")));
     Ok(())

@@ -207,7 +207,11 @@ async fn refuse_running(pg_ctl: &Path, data: &Data) -> Result<(), Error> {
     if run("pg_ctl status", status).await.is_err() {
         return Ok(());
     }
-    Err(Error::AlreadyRunning { folder: data.folder.clone(), stop: stop_command(pg_ctl, data) })
+    let mut stop = stop_command(pg_ctl, data);
+    if let Some(sockets) = data.running_socket_folder() {
+        stop = format!("{stop} && rmdir {}", shell_word(&sockets));
+    }
+    Err(Error::AlreadyRunning { folder: data.folder.clone(), stop })
 }
 
 async fn init(installation: &Installation, data: &Data) -> Result<(), Error> {

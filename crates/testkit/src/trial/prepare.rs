@@ -80,11 +80,17 @@ impl Trial {
         let expected = read(input.clone()).await?;
         let (count, bytes) = (HumanCount(expected.len()), HumanBytes(expected.bytes()));
         eprintln!("the input has {count} resources, {bytes}");
-        let app = TestApp::builder().on(Arc::clone(&installation)).defaults().settings(settings).start().await?;
-        let loading = app.practice(100_491, "trial").from_folder(&input, bar("loading", "{bytes} of {total_bytes}"));
+        let app =
+            TestApp::builder().on(Arc::clone(&installation)).defaults().settings(settings).start().await?;
+        let loading =
+            app.practice(100_491, "trial").from_folder(&input, bar("loading", "{bytes} of {total_bytes}"));
         let practice = loading.create().await.context("the practice was not made")?;
         if let Some(report) = &practice.loaded {
-            eprintln!("loaded in {:.1} s, {:.0} MB/s", report.seconds, report.bytes as f64 / 1e6 / report.seconds);
+            eprintln!(
+                "loaded in {:.1} s, {:.0} MB/s",
+                report.seconds,
+                report.bytes as f64 / 1e6 / report.seconds
+            );
         }
         let vendor = app.vendor_app(&["system/*.rs"]).await?;
         app.consent(&practice, &vendor).await?;
@@ -151,7 +157,8 @@ async fn generate(options: GenerateOptions, folder: PathBuf) -> Result<PathBuf> 
     let generator = Generator::new(options)?;
     eprintln!("generating {} resources", HumanCount(generator.resources()));
     let into = folder.clone();
-    blocking(move || Ok(generator.write_ndjson(&into, &bar("generating", "{human_pos} of {human_len}"))?)).await?;
+    blocking(move || Ok(generator.write_ndjson(&into, &bar("generating", "{human_pos} of {human_len}"))?))
+        .await?;
     Ok(folder)
 }
 

@@ -13,6 +13,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::process::Child;
 
 use super::prepare::bar;
+use crate::guardian::Guardian;
 use crate::headgate::{command, read_log, tail};
 use crate::{AppHandle, Practice, Settings};
 
@@ -22,12 +23,18 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 #[derive(Debug)]
 pub struct RunningExport {
     child: Child,
+    guardian: Option<Guardian>,
     out: PathBuf,
     log: PathBuf,
 }
 
 impl RunningExport {
-    pub(super) fn start(practice: &Practice, vendor: &AppHandle, key_file: &Path, out: PathBuf) -> Result<Self> {
+    pub(super) fn start(
+        practice: &Practice,
+        vendor: &AppHandle,
+        key_file: &Path,
+        out: PathBuf,
+    ) -> Result<Self> {
         let log = out.with_extension("log");
         let child = command(&Settings::new())?
             .args(["export", "--json", "--quiet", "--level", "system"])
@@ -42,7 +49,8 @@ impl RunningExport {
             .kill_on_drop(true)
             .spawn()
             .context("headgate export cannot be started")?;
-        Ok(Self { child, out, log })
+        let guardian = child.id().map(Guardian::kills).transpose()?;
+        Ok(Self { child, guardian, out, log })
     }
 
     /// The folder that it writes to.
@@ -74,6 +82,10 @@ impl RunningExport {
             }
         };
         bar.finish_and_clear();
+        // The process id may be given to another one from now on.
+        if let Some(guardian) = self.guardian.take() {
+            guardian.dismiss();
+        }
         if !status.success() {
             bail!("headgate export ended with {status}:\n{}", tail(&read_log(&self.log)));
         }

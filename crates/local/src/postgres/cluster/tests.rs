@@ -54,7 +54,7 @@ async fn a_named_folder_is_used_again_and_never_by_two() {
     cluster.create_database("kept").await.unwrap();
     let refused = Cluster::start(options.clone()).await.unwrap_err();
     let Error::AlreadyRunning { stop, .. } = refused else { panic!("{refused}") };
-    assert!(stop.contains("pg_ctl stop"), "{stop}");
+    assert!(stop.contains("pg_ctl stop") && stop.contains("rmdir"), "{stop}");
     cluster.stop().await.unwrap();
 
     let cluster = Cluster::start(options.clone()).await.unwrap();

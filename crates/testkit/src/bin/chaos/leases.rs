@@ -86,9 +86,10 @@ pub async fn held(control: &PgPool, dead: &[Uuid]) -> Result<Held> {
     .bind(dead)
     .fetch_all(control)
     .await?;
-    let shards = rows.into_iter().map(|(export, stream, shard, resource_type, planned_rows, worker, files, fence)| {
-        HeldShard { export, stream, shard, resource_type, planned_rows, worker, files, fence }
-    });
+    let shards =
+        rows.into_iter().map(|(export, stream, shard, resource_type, planned_rows, worker, files, fence)| {
+            HeldShard { export, stream, shard, resource_type, planned_rows, worker, files, fence }
+        });
     Ok(Held { shards: shards.collect(), steps })
 }
 

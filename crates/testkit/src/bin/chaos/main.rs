@@ -15,9 +15,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use clap::Parser;
+use headgate_testkit::Settings;
 use headgate_testkit::sqlx::PgPool;
 use headgate_testkit::trial::{self, DataArgs, RunningExport, Trial};
-use headgate_testkit::Settings;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use uuid::Uuid;
@@ -29,6 +29,9 @@ const RESOURCES: u64 = 300_000;
 
 /// How long leases last: the shortest that is allowed, so that work is taken up again soon.
 const LEASE_S: u64 = 3;
+
+/// Kills beyond the wanted number, for as long as none of them has hit a half-published shard.
+const MORE_KILLS: u32 = 20;
 
 /// From the moment that a worker holds a lease to its end at most.
 const LONGEST_LIFE: Duration = Duration::from_millis(1500);
@@ -54,11 +57,13 @@ fn main() -> ExitCode {
 }
 
 async fn run(args: Args) -> Result<bool> {
-    // Without the cap a shard could be given up only because it was hit each time; that is another test.
     let settings = Settings::new()
         .with("lease.duration_s", LEASE_S)
         .with("worker.poll_ms", 500)
-        .with("lease.max_attempts", args.kills + 20);
+        // Published often, so that there are many places to go on from.
+        .with("worker.publish_files", 2)
+        // A shard is not to be given up only because it was hit each time; that is another test.
+        .with("lease.max_attempts", args.kills + 2 * MORE_KILLS);
     let trial = Trial::prepare(&args.data.data_or(RESOURCES), &settings).await?;
     println!("chaos: {} kills, seed {}, leases of {LEASE_S} s", args.kills, args.data.seed);
     let mut chaos = Chaos {
@@ -69,12 +74,13 @@ async fn run(args: Args) -> Result<bool> {
         started: Instant::now(),
         dead: Vec::new(),
         hits: 0,
+        half_published: 0,
         misses: 0,
         retaken: 0,
         resumed: 0,
         wrong: Vec::new(),
     };
-    while chaos.hits < chaos.wanted {
+    while chaos.goes_on() {
         chaos.export().await?;
     }
     chaos.report().await
@@ -89,6 +95,7 @@ struct Chaos {
     /// Workers that were killed, by the identity they had in the control database.
     dead: Vec<Uuid>,
     hits: u32,
+    half_published: usize,
     misses: u32,
     retaken: u32,
     resumed: u32,
@@ -96,16 +103,23 @@ struct Chaos {
 }
 
 impl Chaos {
+    /// Whether the worker is to be killed again.
+    fn goes_on(&self) -> bool {
+        let enough = if self.half_published == 0 { self.wanted + MORE_KILLS } else { self.wanted };
+        self.hits < enough
+    }
+
     /// One export from kick-off to comparison.
     async fn export(&mut self) -> Result<()> {
         let control = self.control();
         let mut client = self.trial.begin_export()?;
         let mut wounded: Vec<HeldShard> = Vec::new();
         let mut published: BTreeSet<String> = BTreeSet::new();
-        while self.hits < self.wanted && self.wait_for_lease(&control, &mut client).await? {
+        while self.goes_on() && self.wait_for_lease(&control, &mut client).await? {
             tokio::time::sleep(self.random.random_range(Duration::ZERO..LONGEST_LIFE)).await;
             let held = self.kill(&control).await?;
             published.extend(leases::published(&control).await?);
+            self.half_published += held.shards.iter().filter(|shard| shard.files > 0).count();
             wounded.extend(held.shards);
         }
         let expected = self.trial.expected().len();

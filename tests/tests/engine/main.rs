@@ -1,0 +1,14 @@
+//! The engine under real conditions: real processes, a real PostgreSQL, a real S3 protocol server.
+//!
+//! Each test has a Headgate of its own (control database, bucket, API, workers) and a practice of its own.
+//! Where a test must catch a worker in the middle of something, a [`gate`] in the practice's database holds
+//! it there for as long as the test needs; nothing depends on who is quicker.
+
+mod crashes;
+mod endings;
+mod gate;
+mod groups;
+mod late_writers;
+mod levels;
+mod privacy;
+mod world;
