@@ -74,10 +74,14 @@ pub async fn run(args: DemoArgs) -> Result<(), Failure> {
     telemetry::init_to_file(&engine::log_settings()?, log)?;
 
     let mut running = Running::default();
+    let interrupted = || Failure::with_status(INTERRUPTED, "interrupted");
     let walked = tokio::select! {
         biased;
-        () = life.soft().cancelled_owned() => Err(Failure::with_status(INTERRUPTED, "interrupted")),
-        walked = walk(&args, &folder, &screen, &life, &mut running) => walked.map_err(|error| failure(&error)),
+        () = life.soft().cancelled_owned() => Err(interrupted()),
+        walked = walk(&args, &folder, &screen, &life, &mut running) => walked.map_err(|error| {
+            // What fails because of the interruption is not the reason.
+            if life.soft().is_cancelled() { interrupted() } else { failure(&error) }
+        }),
     };
     let outcome = match &walked {
         Ok(walked) => show(walked, &args, &folder, &screen, &life).await,
@@ -102,11 +106,12 @@ async fn walk(
     life: &Lifecycle,
     running: &mut Running,
 ) -> Result<Walked> {
+    let ports = engine::Ports::bind(args.listen).await?;
     folder.clear()?;
     let cluster = running.start_cluster(folder, screen).await?;
     let databases = databases::make(cluster, args.patients, folder, screen).await?;
     let bucket = running.start_s3(folder, screen).await?;
-    let engine = engine::start(&databases, &bucket, args.listen, life, screen).await?;
+    let engine = engine::start(ports, &databases, &bucket, life, screen).await?;
     let registered = registration::register(&engine, &databases, screen).await?;
     let credentials = Credentials::new(engine, &databases, bucket, &registered)?;
     credentials.write(folder)?;

@@ -36,6 +36,7 @@ use url::Url;
 
 pub use client::Client;
 pub use error::ExportError;
+pub use http::past_proxies;
 pub use progress::Progress;
 pub use summary::Summary;
 

@@ -8,6 +8,7 @@ use headgate_auth::PrivateKey;
 use serde_json::Value;
 use url::Url;
 
+use crate::export::past_proxies;
 use crate::failure::Failure;
 use crate::output::print;
 
@@ -43,7 +44,11 @@ pub async fn run(args: TokenArgs) -> Result<(), Failure> {
     let jwk = std::fs::read_to_string(&args.key)
         .map_err(|error| Failure::config(format!("--key: cannot read {}: {error}", args.key.display())))?;
     let key = PrivateKey::from_jwk(&jwk)?;
-    let http = reqwest::Client::builder().timeout(PATIENCE).build().map_err(|error| unreachable(&error))?;
+    let mut http = reqwest::Client::builder().timeout(PATIENCE);
+    if let Some(url) = args.base_url.as_ref().or(args.token_url.as_ref()) {
+        http = past_proxies(http, url);
+    }
+    let http = http.build().map_err(|error| unreachable(&error))?;
     let endpoint = match (&args.token_url, &args.base_url) {
         (Some(endpoint), _) => endpoint.to_string(),
         (None, Some(base_url)) => discover(&http, base_url).await?,

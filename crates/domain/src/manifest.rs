@@ -45,7 +45,6 @@ pub struct EntryExtension {
     pub sha256: String,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
 fn instant<S: Serializer>(time: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&crate::instant::format(*time))
 }

@@ -116,7 +116,7 @@ impl Store {
     pub async fn create_practice(&self, new: &NewPractice, audit: &Audit) -> Result<()> {
         let practice = &new.practice;
         let settings: BTreeMap<_, _> = new.source_settings.iter().cloned().collect();
-        let allowance = new.late_commit_allowance_s.map(|s| i32::try_from(s).unwrap_or(i32::MAX));
+        let late_commit_s = new.late_commit_allowance_s.map(|s| i32::try_from(s).unwrap_or(i32::MAX));
         let mut tx = self.pool.begin().await?;
         sqlx::query!(
             "/* create_practice */
@@ -130,7 +130,7 @@ impl Store {
             new.source_dsn_ref,
             new.source_schema,
             serde_json::json!(settings),
-            allowance,
+            late_commit_s,
             practice.s3_prefix,
             serde_json::json!(practice.options),
         )

@@ -7,6 +7,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 use url::Url;
 
+use crate::export::past_proxies;
 use crate::failure::Failure;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -25,7 +26,7 @@ impl AdminClient {
         if !matches!(base.scheme(), "http" | "https") || !base.has_host() {
             return Err(Failure::config("--admin-url: write a URL such as http://127.0.0.1:8081"));
         }
-        let http = reqwest::Client::builder()
+        let http = past_proxies(reqwest::Client::builder(), &base)
             .timeout(PATIENCE)
             .build()
             .map_err(|error| Failure::unavailable(&error))?;

@@ -38,20 +38,34 @@ pub(super) fn log_settings() -> Result<Log, Failure> {
     Ok(Config::from_parts(None, [variable("log.format", "text")], Role::Tool)?.log)
 }
 
+/// The ports of the engine.
+pub(super) struct Ports {
+    listeners: Listeners,
+    private: Listener,
+}
+
+impl Ports {
+    /// Binds them. First of all, because an address that is taken should be told at once.
+    pub(super) async fn bind(listen: SocketAddr) -> Result<Self, Failure> {
+        let public = Listener::bind(&listen.to_string()).await?;
+        let admin = Listener::bind(ANY_PORT).await?;
+        let private = Listener::bind(ANY_PORT).await?;
+        Ok(Self { listeners: Listeners { public, admin }, private })
+    }
+}
+
 /// Migrates the control database, and starts the API and a worker.
 pub(super) async fn start(
+    ports: Ports,
     databases: &Databases,
     bucket: &Bucket,
-    listen: SocketAddr,
     life: &Lifecycle,
     screen: &Screen,
 ) -> Result<Engine, Failure> {
-    let public = Listener::bind(&listen.to_string()).await?;
-    let admin = Listener::bind(ANY_PORT).await?;
-    let private = Listener::bind(ANY_PORT).await?;
+    let Ports { listeners, private } = ports;
     let engine = Engine {
-        public_url: url(public.address()),
-        admin_url: url(admin.address()),
+        public_url: url(listeners.public.address()),
+        admin_url: url(listeners.admin.address()),
         private_url: url(private.address()),
         operator_token: uuid::Uuid::new_v4().simple().to_string(),
     };
@@ -62,7 +76,7 @@ pub(super) async fn start(
     store.check_schema().await?;
     let objects = bootstrap::objects(&config).await?;
     bootstrap::serve_health(&config, life, &store, private);
-    api::serve(&config, life, store.clone(), objects.clone(), Listeners { public, admin }).await?;
+    api::serve(&config, life, store.clone(), objects.clone(), listeners).await?;
     worker::start(&config, life, store, objects);
     screen.line(&format!("FHIR API at {}, admin API at {}, one worker", engine.public_url, engine.admin_url));
     Ok(engine)

@@ -80,8 +80,12 @@ fn builder(base_url: &Url) -> ClientBuilder {
         .referer(false)
         .connect_timeout(CONNECT_TIMEOUT)
         .read_timeout(READ_TIMEOUT);
-    // A server on this machine is never behind a proxy, whatever the environment says.
-    if is_loopback(base_url) { builder.no_proxy() } else { builder }
+    past_proxies(builder, base_url)
+}
+
+/// A server on this machine is never behind a proxy, whatever the environment says.
+pub fn past_proxies(builder: ClientBuilder, url: &Url) -> ClientBuilder {
+    if is_loopback(url) { builder.no_proxy() } else { builder }
 }
 
 fn is_loopback(url: &Url) -> bool {

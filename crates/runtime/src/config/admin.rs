@@ -22,8 +22,8 @@ impl Admin {
     pub(super) fn check(&mut self, checks: &mut Checks) {
         checks.secret("admin.operator_token", &mut self.operator_token, &self.operator_token_file);
         let token = self.operator_token.expose_secret();
-        let long = token.len() >= SHORTEST_TOKEN;
-        if !token.is_empty() && !(long && token.bytes().all(|b| b.is_ascii_graphic())) {
+        let good = token.len() >= SHORTEST_TOKEN && token.bytes().all(|b| b.is_ascii_graphic());
+        if !token.is_empty() && !good {
             checks.problem(
                 "admin.operator_token",
                 "must have at least 20 characters, none of them a space; make one with: openssl rand -hex 20",
