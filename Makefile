@@ -11,6 +11,11 @@ SHELL := /bin/sh
 # A freshly installed cargo is found even before the shell was opened anew.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
+# All servers of these targets are on this machine, where no proxy leads.
+comma := ,
+export NO_PROXY := 127.0.0.1,localhost$(addprefix $(comma),$(or $(NO_PROXY),$(no_proxy)))
+export no_proxy := $(NO_PROXY)
+
 PROFILE ?= demo
 CARGO_FLAGS = --profile $(PROFILE) --locked --workspace
 # cargo's profile `dev` is the one whose folder has another name.

@@ -15,6 +15,11 @@ fn settings() -> TestAppBuilder {
     small_files().set("export.shard_rows", 40).set("worker.shards", 2)
 }
 
+/// The same where no lease is to end, however busy the machine is.
+fn patient() -> TestAppBuilder {
+    settings().set("lease.duration_s", 60)
+}
+
 /// A world with 100 Observations in three shards, and a gate before the 61st: in the middle of the second.
 async fn world_with_gate(builder: TestAppBuilder) -> Result<(World, Gate)> {
     let world = World::of(builder).await?;
@@ -103,7 +108,7 @@ async fn a_worker_killed_while_planning_is_replaced_and_the_plan_goes_on_from_it
 
 #[tokio::test]
 async fn two_workers_share_the_shards_of_an_export() -> Result<()> {
-    let (world, mut gate) = world_with_gate(settings().workers(2).set("export.shard_rows", 5)).await?;
+    let (world, mut gate) = world_with_gate(patient().workers(2).set("export.shard_rows", 5)).await?;
     let status_url = world.start(&Level::System, &[]).await?;
     gate.until_reached(4).await?;
     let holders = "SELECT count(DISTINCT lease_worker) FROM headgate.shard WHERE state = 'leased'";
@@ -117,7 +122,7 @@ async fn two_workers_share_the_shards_of_an_export() -> Result<()> {
 
 #[tokio::test]
 async fn a_worker_that_is_asked_to_end_gives_its_leases_back_and_the_next_one_finishes() -> Result<()> {
-    let (mut world, mut gate) = world_with_gate(settings()).await?;
+    let (mut world, mut gate) = world_with_gate(patient()).await?;
     let status_url = world.start(&Level::System, &[]).await?;
     gate.until_reached(2).await?;
     world.until("what lies before the gate is published", BEFORE_GATE).await?;
@@ -144,7 +149,7 @@ async fn a_worker_that_is_asked_to_end_gives_its_leases_back_and_the_next_one_fi
 
 #[tokio::test]
 async fn a_worker_that_is_asked_to_end_while_planning_gives_the_plan_back() -> Result<()> {
-    let world = World::of(settings()).await?;
+    let world = World::of(patient()).await?;
     world.practice.insert_many("Patient", "p", 12, None, 0).await?;
     world.source(OBSERVATIONS).await?;
     let mut gate = Gate::before_rows(&world, "observation", "o-061").await?;
@@ -192,7 +197,7 @@ async fn a_worker_that_was_paused_for_longer_than_its_lease_publishes_nothing_mo
 
 #[tokio::test]
 async fn an_export_survives_the_restart_of_the_api() -> Result<()> {
-    let (mut world, mut gate) = world_with_gate(settings()).await?;
+    let (mut world, mut gate) = world_with_gate(patient()).await?;
     let status_url = world.start(&Level::System, &[]).await?;
     gate.until_reached(2).await?;
     world.app.restart_api().await?;
@@ -260,7 +265,7 @@ async fn an_export_needs_no_message_of_the_queue() -> Result<()> {
 
 #[tokio::test]
 async fn messages_that_come_many_times_change_nothing() -> Result<()> {
-    let (mut world, mut gate) = world_with_gate(settings()).await?;
+    let (mut world, mut gate) = world_with_gate(patient()).await?;
     world.app.worker(0).kill()?;
     let status_url = world.start(&Level::System, &[]).await?;
     let doubled = world

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Error, Result, anyhow, bail};
 use headgate_testkit::sqlx::types::chrono::{DateTime, Utc};
 use headgate_testkit::sqlx::{self, AssertSqlSafe, Connection as _, PgConnection};
 use headgate_testkit::{
@@ -93,7 +93,7 @@ impl World {
 
     /// Waits for an export and downloads it.
     pub async fn complete(&self, status_url: &str) -> Result<Export> {
-        let manifest = self.client.wait_complete(status_url).await.with_context(|| self.log_end())?;
+        let manifest = self.client.wait_complete(status_url).await.map_err(|error| self.with_logs(&error))?;
         let download = self.client.download_all(&manifest).await?;
         let time = manifest["transactionTime"].as_str().context("no transactionTime")?.to_owned();
         Ok(Export { id: export_id(status_url).to_owned(), time, manifest, download })
@@ -133,9 +133,8 @@ impl World {
 
     /// Waits until a statement on the control database says true.
     pub async fn until(&self, what: &str, sql: &'static str) -> Result<()> {
-        eventually(what, async || self.app.control_scalar::<bool>(sql).await)
-            .await
-            .with_context(|| self.log_end())
+        let check = eventually(what, async || self.app.control_scalar::<bool>(sql).await);
+        check.await.map_err(|error| self.with_logs(&error))
     }
 
     /// Waits until an export's objects are gone and the engine knows it.
@@ -156,10 +155,11 @@ impl World {
         Ok(())
     }
 
-    fn log_end(&self) -> String {
+    /// The error, and what the processes wrote last but for the requests.
+    fn with_logs(&self, error: &Error) -> Error {
         let logs = self.app.logs();
-        let lines: Vec<&str> = logs.lines().collect();
-        lines[lines.len().saturating_sub(40)..].join("\n")
+        let lines: Vec<&str> = logs.lines().filter(|line| !line.contains(r#""message":"request""#)).collect();
+        anyhow!("{error:#}\n{}", lines[lines.len().saturating_sub(40)..].join("\n"))
     }
 }
 

@@ -118,13 +118,14 @@ pub async fn published(control: &PgPool) -> Result<BTreeSet<String>> {
     Ok(keys.into_iter().collect())
 }
 
-/// Whether the newest export is completed or ended otherwise.
-pub async fn newest_has_ended(control: &PgPool) -> Result<bool> {
-    let ended: Option<bool> = sqlx::query_scalar(
-        "SELECT state NOT IN ('accepted', 'planning', 'running', 'finishing') FROM headgate.export
-         ORDER BY accepted_at DESC LIMIT 1",
+/// Whether so many exports were accepted and none of them is live any more.
+pub async fn all_ended(control: &PgPool, exports: i64) -> Result<bool> {
+    let ended = sqlx::query_scalar(
+        "SELECT count(*) = $1 AND bool_and(state NOT IN ('accepted', 'planning', 'running', 'finishing'))
+         FROM headgate.export",
     )
-    .fetch_optional(control)
+    .bind(exports)
+    .fetch_one(control)
     .await?;
-    Ok(ended.unwrap_or(false))
+    Ok(ended)
 }

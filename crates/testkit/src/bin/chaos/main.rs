@@ -73,6 +73,7 @@ async fn run(args: Args) -> Result<bool> {
         random: StdRng::seed_from_u64(args.data.seed),
         started: Instant::now(),
         dead: Vec::new(),
+        exports: 0,
         hits: 0,
         half_published: 0,
         misses: 0,
@@ -94,6 +95,8 @@ struct Chaos {
     started: Instant,
     /// Workers that were killed, by the identity they had in the control database.
     dead: Vec<Uuid>,
+    /// Exports that were begun.
+    exports: i64,
     hits: u32,
     half_published: usize,
     misses: u32,
@@ -113,6 +116,7 @@ impl Chaos {
     async fn export(&mut self) -> Result<()> {
         let control = self.control();
         let mut client = self.trial.begin_export()?;
+        self.exports += 1;
         let mut wounded: Vec<HeldShard> = Vec::new();
         let mut published: BTreeSet<String> = BTreeSet::new();
         while self.goes_on() && self.wait_for_lease(&control, &mut client).await? {
@@ -133,7 +137,7 @@ impl Chaos {
 
     /// Waits until the worker that runs now holds a lease; `false` when the export ended before.
     async fn wait_for_lease(&mut self, control: &PgPool, client: &mut RunningExport) -> Result<bool> {
-        while client.is_running()? && !leases::newest_has_ended(control).await? {
+        while client.is_running()? && !leases::all_ended(control, self.exports).await? {
             ensure!(self.trial.app().worker(0).exited()?.is_none(), "the worker ended by itself");
             if !leases::held(control, &self.dead).await?.is_empty() {
                 return Ok(true);
