@@ -245,7 +245,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn acquire_shard(&self, worker: Uuid, limits: &Limits) -> Result<Option<ShardLease>> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         sqlx::query!("/* acquire_shard: lock */ SELECT pg_advisory_xact_lock($1)", ACQUIRE_LOCK)
             .execute(&mut *tx)
             .await?;

@@ -113,7 +113,7 @@ impl Store {
     /// # Errors
     /// [`crate::Error::Missing`] when there is no such vendor.
     pub async fn create_app(&self, app: &NewApp, audit: &Audit) -> Result<()> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         sqlx::query!(
             "/* create_app */
              INSERT INTO headgate.app (client_id, vendor_id, name, scopes, security_contact)

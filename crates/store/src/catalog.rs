@@ -68,7 +68,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn request_refresh(&self, practice: PracticeNumber, audit: &Audit) -> Result<bool> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let asked = sqlx::query!(
             "/* request_refresh */
              UPDATE headgate.source_catalog SET requested_at = clock_timestamp(), attempts = 0, retry_at = NULL
@@ -93,7 +93,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn ring_for_refresh(&self, practice: PracticeNumber) -> Result<()> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         doorbell::ring(&mut tx, practice).await?;
         tx.commit().await?;
         Ok(())

@@ -70,7 +70,7 @@ impl Store {
             GroupAccess::All => None,
             GroupAccess::Only(groups) => Some(groups.iter().cloned().collect()),
         };
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let expired = sqlx::query!(
             "/* grant_consent */
              UPDATE headgate.consent
@@ -118,7 +118,7 @@ impl Store {
         reason: Option<&str>,
         audit: &Audit,
     ) -> Result<Option<u64>> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         // The row's lock comes first: a kick-off holds it FOR SHARE until its export is visible below.
         let revoked = sqlx::query!(
             "/* revoke_consent */

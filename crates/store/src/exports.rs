@@ -100,7 +100,7 @@ impl Store {
         client: &ClientId,
         audit: &Audit,
     ) -> Result<bool> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let completed = sqlx::query!(
             "/* mint_links */
              SELECT export_id FROM headgate.export
@@ -133,7 +133,7 @@ impl Store {
         client: Option<&ClientId>,
         audit: &Audit,
     ) -> Result<bool> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let moved = sqlx::query!(
             "/* cancel_export */
              UPDATE headgate.export

@@ -28,7 +28,7 @@ impl Store {
         error_files: &[PublishedFile],
         retention: Duration,
     ) -> Result<FinishedTotals> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let moved = sqlx::query!(
             "/* complete */
              UPDATE headgate.export

@@ -72,7 +72,7 @@ impl Store {
         name: &str,
         audit: &Audit,
     ) -> Result<bool> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         // xmax is 0 in a row that was inserted, not updated, by this statement.
         let created = sqlx::query_scalar!(
             r#"/* put_group */
@@ -169,7 +169,7 @@ impl Store {
             MemberChange::Some { add, remove } => (add, Some(remove), None),
             MemberChange::Replace(all) => (all, None, Some(all)),
         };
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let locked = sqlx::query!(
             "/* change_members */
              SELECT group_id FROM headgate.patient_group WHERE practice_number = $1 AND group_id = $2 FOR UPDATE",

@@ -33,6 +33,7 @@ mod replay;
 mod schema;
 mod shards;
 mod signing_keys;
+mod transaction;
 mod vendors;
 
 use std::time::Duration;

@@ -94,7 +94,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn expire_exports(&self) -> Result<u64> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let rows = sqlx::query!(
             "/* expire_exports */
              UPDATE headgate.export
@@ -127,7 +127,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn revoke_unauthorized(&self) -> Result<u64> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let rows = sqlx::query!(
             "/* revoke_unauthorized */
              UPDATE headgate.export
@@ -165,7 +165,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn fail_exhausted(&self, max_attempts: i32) -> Result<u64> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let shards = sqlx::query!(
             "/* fail_exhausted: shards */
              UPDATE headgate.shard s
@@ -212,7 +212,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn ring_again(&self, quiet_for: Duration) -> Result<u64> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let rows = sqlx::query!(
             "/* ring_again */
              UPDATE headgate.export SET rung_at = clock_timestamp()

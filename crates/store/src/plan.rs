@@ -129,7 +129,7 @@ impl Store {
         source: &Cohort,
         streams: &[NewStream],
     ) -> Result<DateTime<Utc>> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         hold(&mut tx, lease, "accepted").await?;
         let mut time = source.horizon;
         if let Some(group) = level.group_id() {
@@ -200,7 +200,7 @@ impl Store {
         shards: &[NewShard],
         cursor: Option<&Value>,
     ) -> Result<()> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         hold(&mut tx, lease, "planning").await?;
         let next = sqlx::query!(
             "/* add_shards: numbers */

@@ -117,7 +117,7 @@ impl Store {
         let practice = &new.practice;
         let settings: BTreeMap<_, _> = new.source_settings.iter().cloned().collect();
         let late_commit_s = new.late_commit_allowance_s.map(|s| i32::try_from(s).unwrap_or(i32::MAX));
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         sqlx::query!(
             "/* create_practice */
              INSERT INTO headgate.practice (practice_number, slug, name, base_url, source_dsn_ref, source_schema,

@@ -33,7 +33,7 @@ impl Store {
     /// # Errors
     /// [`crate::Error::LeaseLost`]; or when the database fails.
     pub async fn purged(&self, lease: &StepLease, objects: u64) -> Result<()> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let moved = sqlx::query!(
             "/* purged */
              UPDATE headgate.export

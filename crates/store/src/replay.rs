@@ -21,7 +21,7 @@ impl Store {
         replayable_until: DateTime<Utc>,
         audit: &Audit,
     ) -> Result<bool> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let first = sqlx::query!(
             "/* use_assertion */
              INSERT INTO headgate.assertion_replay (client_id, jti, expires_at) VALUES ($1, $2, $3)

@@ -52,7 +52,7 @@ impl Store {
     /// [`Error::LeaseLost`]: nothing was written, and the worker must stop; or when the database fails:
     /// then it is not known whether it was written, and the lease must be given up.
     pub async fn publish(&self, lease: &ShardLease, publication: &Publication<'_>) -> Result<()> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let resources: u64 = publication.files.iter().map(|f| f.resources).sum();
         let bytes: u64 = publication.files.iter().map(|f| f.bytes).sum();
         let files: i32 = number(publication.files.len(), "shard", "files")?;
@@ -131,7 +131,7 @@ impl Store {
     /// # Errors
     /// [`Error::LeaseLost`]; or when the database fails.
     pub async fn quarantine_shard(&self, lease: &ShardLease, failure: &str) -> Result<()> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let moved = sqlx::query!(
             "/* quarantine_shard */
              UPDATE headgate.shard
@@ -160,7 +160,7 @@ impl Store {
     /// # Errors
     /// [`Error::LeaseLost`]; or when the database fails.
     pub async fn fail_step(&self, lease: &crate::StepLease, failure: &str) -> Result<()> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let held = sqlx::query!(
             "/* fail_step */
              SELECT export_id FROM headgate.export

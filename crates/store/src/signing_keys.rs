@@ -26,7 +26,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn ensure_signing_key(&self, generate: impl FnOnce() -> (String, Vec<u8>)) -> Result<()> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         sqlx::query!(
             "/* ensure_signing_key */
              SELECT 1 AS locked FROM pg_advisory_xact_lock(hashtextextended('headgate.signing_key', 0))",

@@ -36,7 +36,7 @@ impl Store {
     /// # Errors
     /// [`crate::Error::Exists`] when another one has the name.
     pub async fn create_vendor(&self, vendor: &NewVendor, audit: &Audit) -> Result<()> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         sqlx::query!(
             "/* create_vendor */
              INSERT INTO headgate.vendor (vendor_id, name, contact_email) VALUES ($1, $2, $3)",

@@ -53,7 +53,7 @@ impl Store {
         new: &NewExport<'_>,
         audit: &Audit,
     ) -> Result<std::result::Result<(), KickOffError>> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         if let Err(refused) = may_start(&mut tx, new).await? {
             return Ok(Err(refused));
         }

@@ -1,0 +1,63 @@
+//! Beginning a transaction so that it cannot be left open.
+//!
+//! Whoever waits for the database may be dropped meanwhile: a client hangs up, a request times out, a worker
+//! drains. The driver rolls a dropped transaction back, but it knows of a transaction only once `BEGIN` was
+//! answered. One that is dropped in between stays open on a connection that returns to the pool, and whatever
+//! is written there later, a lease that is given back or taken, is part of it and may never be committed.
+//! So `BEGIN` is sent by a task of its own, which nobody drops.
+
+use sqlx::{Postgres, Transaction};
+
+use crate::{Result, Store};
+
+impl Store {
+    /// Begins a transaction. It is rolled back when it is dropped, and also when the caller is dropped before
+    /// this returns.
+    ///
+    /// # Errors
+    /// When the database fails or no connection comes free in time.
+    pub(crate) async fn begin(&self) -> Result<Transaction<'static, Postgres>> {
+        let pool = self.pool.clone();
+        let begun = tokio::spawn(async move { pool.begin().await }).await;
+        // The task is never aborted: it can only be missing because it panicked or the runtime ends.
+        Ok(begun.unwrap_or(Err(sqlx::Error::WorkerCrashed))?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use futures_util::poll;
+    use headgate_local::postgres::{Cluster, Options};
+
+    use super::*;
+
+    /// Outside a transaction each statement has a number of its own.
+    async fn transaction_number(store: &Store) -> i64 {
+        sqlx::query_scalar("SELECT txid_current()").fetch_one(&store.pool).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_transaction_whose_caller_goes_away_while_it_begins_is_not_left_open() {
+        let cluster = Cluster::start(Options::default()).await.unwrap();
+        let store = Store::connect(&cluster.url("postgres"), 1, Duration::from_secs(10)).await.unwrap();
+        let mut begun = 0;
+        for polls in 1..=20 {
+            let mut beginning = Box::pin(store.begin());
+            for _ in 0..polls {
+                if poll!(&mut beginning).is_ready() {
+                    begun += 1;
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            drop(beginning);
+            let number = transaction_number(&store).await;
+            assert_ne!(transaction_number(&store).await, number, "left open after {polls} polls");
+        }
+        assert!(begun > 0, "no transaction was ever begun: more polls are needed");
+        store.close().await;
+        cluster.stop().await.unwrap();
+    }
+}
