@@ -21,6 +21,15 @@ pub struct FileNumber {
     pub part: u32,
 }
 
+/// What bounds a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Most resources in a file.
+    pub file_resources: u32,
+    /// Most resources that a row gives; at least 1. A file never splits them.
+    pub per_row: u32,
+}
+
 /// The numbers that a shard may use, and how far it is. It is part of the shard's cursor, so that a
 /// shard that is resumed goes on exactly where the published files end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,16 +53,16 @@ impl Numbering {
         self.next
     }
 
-    /// Resources that still fit into the file that is filled now.
+    /// Whether the file that is filled now, with so many resources, takes those of one more row.
     #[must_use]
-    pub fn room(&self, file_resources: u32) -> u32 {
-        file_resources.saturating_sub(self.used)
+    pub fn takes(&self, resources: u32, limits: Limits) -> bool {
+        self.used + resources + limits.per_row <= limits.file_resources.max(limits.per_row)
     }
 
     /// Moves on after a file of `resources` was closed.
-    pub fn close(&mut self, resources: u32, file_resources: u32) {
+    pub fn close(&mut self, resources: u32, limits: Limits) {
         self.used += resources;
-        if self.used < file_resources {
+        if self.takes(0, limits) {
             self.next.part += 1;
         } else if self.next.number < self.last {
             self.next = FileNumber { number: self.next.number + 1, part: 1 };
@@ -108,12 +117,14 @@ fn object_key(prefix: &str, export: &ExportId, fence: i64, name: &str) -> String
 mod tests {
     use super::*;
 
+    const ONE_EACH: Limits = Limits { file_resources: 1000, per_row: 1 };
+
     fn names(mut numbering: Numbering, files: &[u32]) -> Vec<String> {
         files
             .iter()
             .map(|resources| {
                 let name = file_name("t", numbering.current());
-                numbering.close(*resources, 1000);
+                numbering.close(*resources, ONE_EACH);
                 name
             })
             .collect()
@@ -144,10 +155,24 @@ mod tests {
     #[test]
     fn a_file_never_gets_more_resources_than_it_may_hold() {
         let mut numbering = Numbering::new(1, 3);
-        numbering.close(400, 1000);
-        assert_eq!(numbering.room(1000), 600);
-        numbering.close(600, 1000);
-        assert_eq!(numbering.room(1000), 1000);
+        numbering.close(400, ONE_EACH);
+        assert!(numbering.takes(599, ONE_EACH) && !numbering.takes(600, ONE_EACH));
+        numbering.close(600, ONE_EACH);
+        assert!(numbering.takes(999, ONE_EACH));
+    }
+
+    #[test]
+    fn a_number_ends_when_the_resources_of_a_row_might_not_fit_any_more() {
+        let nine = Limits { file_resources: 1000, per_row: 9 };
+        let mut numbering = Numbering::new(1, 2);
+        assert!(numbering.takes(991, nine) && !numbering.takes(992, nine));
+        numbering.close(992, nine);
+        assert_eq!(numbering.current(), FileNumber { number: 2, part: 1 });
+        numbering.close(500, nine);
+        assert_eq!(numbering.current(), FileNumber { number: 2, part: 2 });
+        assert!(numbering.takes(491, nine) && !numbering.takes(492, nine));
+        // More resources in a row than a file may have: each row is a file.
+        assert!(Numbering::new(1, 1).takes(0, Limits { file_resources: 5, per_row: 9 }));
     }
 
     #[test]

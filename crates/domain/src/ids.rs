@@ -158,11 +158,14 @@ impl From<ExportId> for String {
     }
 }
 
+/// Most characters of a FHIR id.
+pub const FHIR_ID_LENGTH: usize = 64;
+
 /// Whether a text is a FHIR logical id: `[A-Za-z0-9\-\.]{1,64}` (FHIR R4, Data Types, `id`).
 /// Group ids and resource ids must be.
 #[must_use]
 pub fn is_fhir_id(text: &str) -> bool {
-    (1..=64).contains(&text.len())
+    (1..=FHIR_ID_LENGTH).contains(&text.len())
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.')
 }
 

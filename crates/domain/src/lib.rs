@@ -3,7 +3,7 @@
 //! Everything here can be read, and tested, without a database, a socket or a clock: what a
 //! [`practice`], an app and a [`consent`] are, how an export [`request`] is parsed and
 //! [`authorize`](mod@authorize)d, which states an [`export`] goes through, how a [`manifest`] looks and
-//! how its [`file_name`]s are spelled. The adapters (`auth`, `store`, `source`, `objects`) and the
+//! how its [`file_name`]s are spelled, and how a [`template`] of a [`mapping`] set makes a resource of a row. The adapters (`auth`, `store`, `source`, `objects`) and the
 //! processes (`api`, `worker`) depend on this crate; it depends on none of them.
 
 pub mod authorize;
@@ -13,11 +13,13 @@ pub mod file_name;
 pub mod ids;
 pub mod instant;
 pub mod manifest;
+pub mod mapping;
 pub mod outcome;
 pub mod practice;
 pub mod request;
 pub mod resource_type;
 pub mod scope;
+pub mod template;
 
 pub use ids::{ClientId, ExportId, PracticeNumber};
 pub use resource_type::ResourceType;

@@ -45,6 +45,31 @@ pub struct PracticeOptions {
     pub max_exports_per_app: Option<u32>,
     /// Resources in a file at most; the installation's default (1000) when absent.
     pub file_resources: Option<u32>,
+    /// The version of US Core that resources made by a mapping follow.
+    pub us_core: UsCore,
+}
+
+/// A version of the US Core implementation guide.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum UsCore {
+    /// US Core 6.1.0: USCDI v3, the baseline of certification.
+    #[default]
+    #[serde(rename = "6.1.0")]
+    V6_1_0,
+    /// US Core 7.0.0: USCDI v4.
+    #[serde(rename = "7.0.0")]
+    V7_0_0,
+}
+
+impl UsCore {
+    /// The version as profiles are named with it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::V6_1_0 => "6.1.0",
+            Self::V7_0_0 => "7.0.0",
+        }
+    }
 }
 
 impl Default for PracticeOptions {
@@ -54,6 +79,7 @@ impl Default for PracticeOptions {
             require_headers: true,
             max_exports_per_app: None,
             file_resources: None,
+            us_core: UsCore::default(),
         }
     }
 }
@@ -96,5 +122,8 @@ mod tests {
     fn an_unknown_option_is_an_error() {
         assert!(serde_json::from_str::<PracticeOptions>(r#"{"since_without_zone":false}"#).is_ok());
         assert!(serde_json::from_str::<PracticeOptions>(r#"{"since_without_zome":false}"#).is_err());
+        let options: PracticeOptions = serde_json::from_str(r#"{"us_core":"7.0.0"}"#).unwrap();
+        assert_eq!(options.us_core.as_str(), "7.0.0");
+        assert!(serde_json::from_str::<PracticeOptions>(r#"{"us_core":"5.0.1"}"#).is_err());
     }
 }
