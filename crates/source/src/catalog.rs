@@ -8,6 +8,8 @@
 use std::collections::BTreeMap;
 
 use headgate_domain::ResourceType;
+use headgate_domain::mapping::{MappingSet, StreamMapping};
+use headgate_domain::template::{Column, ColumnType, Problem, Program, Template};
 use serde::{Deserialize, Serialize};
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
@@ -21,7 +23,8 @@ use crate::{Source, SourceError, identifier};
 pub struct Catalog {
     /// The schema.
     pub schema: String,
-    /// The usable relations, one per resource type, in the order of [`ResourceType::ALL`].
+    /// The usable relations, in the order of [`ResourceType::ALL`]; those of one type in the order of its
+    /// mapping file.
     pub relations: Vec<Relation>,
     /// Relations that are named like a resource type but cannot be read as one: their types are unsupported
     /// until somebody mends them.
@@ -41,8 +44,8 @@ pub struct Relation {
     pub resource_type: ResourceType,
     /// Its name in the schema.
     pub name: String,
-    /// The type of the column `resource`.
-    pub body: BodyKind,
+    /// How its rows give resources.
+    pub content: Content,
     /// The type of the column `page_key`; none where `id` is the key.
     pub page_key: Option<PageKeyType>,
     /// Whether the database itself keeps the leading key column free of nulls.
@@ -52,12 +55,28 @@ pub struct Relation {
     pub trusted: bool,
 }
 
+/// How the rows of a relation give resources.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Content {
+    /// Each row has a finished resource in the column `resource`, which is of this type.
+    Ready(BodyKind),
+    /// Resources are made of plain columns.
+    Mapped {
+        /// By these templates. They travel with the relation, so that an export is read to its end by the
+        /// mapping with which it was planned.
+        mapping: StreamMapping,
+        /// The columns that the templates use.
+        columns: Vec<Column>,
+    },
+}
+
 /// A relation that is there and cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unusable {
     /// Its name.
     pub relation: String,
-    /// What is wrong: column names and types.
+    /// What is wrong: column names and types, in one line or several.
     pub problem: String,
 }
 
@@ -129,40 +148,74 @@ impl PageKeyType {
     }
 }
 
-impl Catalog {
-    /// The relation of a type, if the practice has one.
+impl Relation {
+    /// The programs of its templates; none where its resources are finished.
+    ///
+    /// # Errors
+    /// [`SourceError::Mapping`] when the templates do not fit the columns: a catalogue that was not made by
+    /// [`Source::catalog`].
+    pub fn programs(&self) -> Result<Vec<Program>, SourceError> {
+        match &self.content {
+            Content::Ready(_) => Ok(Vec::new()),
+            Content::Mapped { mapping, columns } => {
+                mapping.programs(columns).map_err(|problems| self.mapping_error(&problems))
+            }
+        }
+    }
+
+    pub(crate) fn mapping_error(&self, problems: &[Problem]) -> SourceError {
+        let problem = problems.first().map(ToString::to_string).unwrap_or_default();
+        SourceError::Mapping { relation: self.name.clone(), problem }
+    }
+
+    /// The most resources that one of its rows can give.
     #[must_use]
-    pub fn relation(&self, resource_type: ResourceType) -> Option<&Relation> {
-        self.relations.iter().find(|r| r.resource_type == resource_type)
+    pub fn most_per_row(&self) -> u32 {
+        match &self.content {
+            Content::Ready(_) => 1,
+            Content::Mapped { mapping, .. } => mapping.most_per_row().unwrap_or(1).max(1),
+        }
+    }
+}
+
+impl Catalog {
+    /// The relations of a type; none if the practice does not have it.
+    pub fn relations_of(&self, resource_type: ResourceType) -> impl Iterator<Item = &Relation> {
+        self.relations.iter().filter(move |r| r.resource_type == resource_type)
     }
 }
 
 impl Source {
-    /// Reads which relations there are and of what types. Touches the system catalogue only.
+    /// Reads which relations there are and of what types. Touches the system catalogue only. The types of
+    /// the mapping set are looked for as it says, all others as relations with a column `resource`.
     ///
     /// # Errors
     /// [`SourceError::NoSchema`] and [`SourceError::SchemaDenied`], and whatever stands in the way of a read
     /// transaction. A schema without any relation is not an error.
-    pub async fn catalog(&self) -> Result<Catalog, SourceError> {
+    pub async fn catalog(&self, mappings: Option<&MappingSet>) -> Result<Catalog, SourceError> {
         let mut tx = self.begin_unmarked(&[]).await?;
-        let catalog = read(&mut tx, self.schema()).await?;
+        let catalog = read(&mut tx, self.schema(), mappings).await?;
         tx.finish().await?;
         Ok(catalog)
     }
 }
 
 /// The columns of one relation.
-pub(crate) type Columns = BTreeMap<String, Column>;
+type Columns = BTreeMap<String, Attribute>;
 
-/// One column.
+/// A column as the system catalogue describes it.
 #[derive(Debug, Clone)]
-pub(crate) struct Column {
+struct Attribute {
     type_name: String,
     not_null: bool,
     readable: bool,
 }
 
-async fn read(tx: &mut ReadTransaction, schema: &str) -> Result<Catalog, SourceError> {
+async fn read(
+    tx: &mut ReadTransaction,
+    schema: &str,
+    mappings: Option<&MappingSet>,
+) -> Result<Catalog, SourceError> {
     let facts = facts(tx, schema).await?;
     let shapes = shapes(tx, schema).await?;
     let mut catalog = Catalog {
@@ -174,11 +227,9 @@ async fn read(tx: &mut ReadTransaction, schema: &str) -> Result<Catalog, SourceE
         horizon: facts.horizon,
     };
     for resource_type in ResourceType::ALL.iter().copied() {
-        let name = resource_type.relation();
-        let Some(columns) = shapes.get(name) else { continue };
-        match relation(resource_type, columns, facts.utf8) {
-            Ok(relation) => catalog.relations.push(relation),
-            Err(problem) => catalog.unusable.push(Unusable { relation: name.to_owned(), problem }),
+        match mappings.and_then(|mappings| mappings.streams(resource_type)) {
+            Some(streams) => catalog.add_mapped(streams, &shapes, facts.utf8),
+            None => catalog.add_ready(resource_type, &shapes, facts.utf8),
         }
     }
     for (name, wanted) in [("tombstone", TOMBSTONE), ("group_member", GROUP_MEMBER)] {
@@ -192,6 +243,42 @@ async fn read(tx: &mut ReadTransaction, schema: &str) -> Result<Catalog, SourceE
     Ok(catalog)
 }
 
+impl Catalog {
+    /// Adds the relation of a type with finished resources, if there is one.
+    fn add_ready(&mut self, resource_type: ResourceType, shapes: &BTreeMap<String, Columns>, utf8: bool) {
+        let name = resource_type.relation();
+        let Some(columns) = shapes.get(name) else { return };
+        match ready(resource_type, columns, utf8) {
+            Ok(relation) => self.relations.push(relation),
+            Err(problem) => self.unusable.push(Unusable { relation: name.to_owned(), problem }),
+        }
+    }
+
+    /// Adds the relations of a type as its mapping says: all of them, or the type would be exported in part.
+    fn add_mapped(&mut self, streams: &[StreamMapping], shapes: &BTreeMap<String, Columns>, utf8: bool) {
+        let mut relations = Vec::new();
+        let mut unusable = Vec::new();
+        for stream in streams {
+            // Nothing comes of it for the practice's version of US Core.
+            if stream.templates().is_ok_and(|templates| templates.iter().all(Template::is_never)) {
+                continue;
+            }
+            let found = match shapes.get(&stream.relation) {
+                Some(columns) => mapped(stream, columns, utf8),
+                None => Err(format!("there is no such relation, which {} reads", stream.file())),
+            };
+            match found {
+                Ok(relation) => relations.push(relation),
+                Err(problem) => unusable.push(Unusable { relation: stream.relation.clone(), problem }),
+            }
+        }
+        if unusable.is_empty() {
+            self.relations.extend(relations);
+        }
+        self.unusable.extend(unusable);
+    }
+}
+
 const TEXT: &[&str] = &["text", "character varying"];
 const INSTANT: &[&str] = &["timestamp with time zone"];
 const BODY: &[&str] = &["text", "character varying", "json", "jsonb"];
@@ -201,16 +288,65 @@ const TOMBSTONE: &[(&str, &[&str])] =
 const GROUP_MEMBER: &[(&str, &[&str])] =
     &[("group_id", TEXT), ("patient_id", TEXT), ("member_since", INSTANT), ("member_until", INSTANT)];
 
-/// The relation that these columns make, or what is wrong with them.
-fn relation(resource_type: ResourceType, columns: &Columns, utf8: bool) -> Result<Relation, String> {
-    let id = expect(columns, "id", TEXT)?;
-    expect(columns, "patient_id", TEXT)?;
-    expect(columns, "last_updated", INSTANT)?;
+/// The relation of finished resources that these columns make, or what is wrong with them.
+fn ready(resource_type: ResourceType, columns: &Columns, utf8: bool) -> Result<Relation, String> {
     let body = match expect(columns, "resource", BODY)?.type_name.as_str() {
         "json" => BodyKind::Json,
         "jsonb" => BodyKind::Jsonb,
         _ => BodyKind::Text,
     };
+    let trusted = utf8 && body != BodyKind::Text;
+    relation(resource_type, resource_type.relation(), Content::Ready(body), columns, trusted)
+}
+
+/// The relation that a stream of a mapping reads, or everything that does not fit.
+fn mapped(stream: &StreamMapping, columns: &Columns, utf8: bool) -> Result<Relation, String> {
+    let told = |problems: Vec<Problem>| {
+        let lines: Vec<String> = problems.iter().map(|problem| format!("{}: {problem}", stream.file())).collect();
+        lines.join("\n")
+    };
+    let templates = stream.templates().map_err(told)?;
+    let mut used: Vec<Column> = Vec::new();
+    let mut problems = Vec::new();
+    for (name, path) in templates.iter().flat_map(|template| template.column_paths()) {
+        if used.iter().any(|column| column.name == name) {
+            continue;
+        }
+        match column_for_templates(columns, &name) {
+            Ok(column_type) => used.push(Column { name, column_type }),
+            Err(problem) => problems.push(format!("{}: {path}: {problem}", stream.file())),
+        }
+    }
+    if !problems.is_empty() {
+        problems.dedup();
+        return Err(problems.join("\n"));
+    }
+    stream.programs(&used).map_err(told)?;
+    let content = Content::Mapped { mapping: stream.clone(), columns: used };
+    relation(stream.resource_type, &stream.relation, content, columns, utf8)
+}
+
+/// The type of a column that a template uses.
+fn column_for_templates(columns: &Columns, name: &str) -> Result<ColumnType, String> {
+    let column = columns.get(name).ok_or_else(|| format!("there is no column {name}"))?;
+    if !column.readable {
+        return Err(format!("the role may not SELECT {name}"));
+    }
+    ColumnType::from_name(&column.type_name)
+        .map_err(|advice| format!("{name} has the type {}, {advice}", column.type_name))
+}
+
+/// What every relation must have.
+fn relation(
+    resource_type: ResourceType,
+    name: &str,
+    content: Content,
+    columns: &Columns,
+    trusted: bool,
+) -> Result<Relation, String> {
+    let id = expect(columns, "id", TEXT)?;
+    expect(columns, "patient_id", TEXT)?;
+    expect(columns, "last_updated", INSTANT)?;
     let (page_key, key_not_null) = match columns.get("page_key") {
         None => (None, id.not_null),
         Some(column) => {
@@ -223,13 +359,11 @@ fn relation(resource_type: ResourceType, columns: &Columns, utf8: bool) -> Resul
             (Some(page_key), column.not_null)
         }
     };
-    let trusted = utf8 && body != BodyKind::Text;
-    let name = resource_type.relation().to_owned();
-    Ok(Relation { resource_type, name, body, page_key, key_not_null, trusted })
+    Ok(Relation { resource_type, name: name.to_owned(), content, page_key, key_not_null, trusted })
 }
 
 /// The column, if it is there, readable and of one of these types.
-fn expect<'c>(columns: &'c Columns, name: &str, types: &[&str]) -> Result<&'c Column, String> {
+fn expect<'c>(columns: &'c Columns, name: &str, types: &[&str]) -> Result<&'c Attribute, String> {
     let column = columns.get(name).ok_or_else(|| format!("there is no column {name}"))?;
     if !types.contains(&column.type_name.as_str()) {
         return Err(format!("{name} has the type {}, not {}", column.type_name, types.join(" or ")));
@@ -286,7 +420,7 @@ async fn shapes(tx: &mut ReadTransaction, schema: &str) -> Result<BTreeMap<Strin
         if !identifier::is_valid(&relation) {
             continue;
         }
-        let column = Column {
+        let column = Attribute {
             type_name: get(&row, "type_name")?,
             not_null: get(&row, "not_null")?,
             readable: get(&row, "readable")?,

@@ -20,20 +20,20 @@ async fn relations_are_found_with_their_types_and_survive_storage() {
          CREATE TABLE fhir_export.\"Odd Name\" (id text)",
     )
     .await;
-    let catalog = db.source().catalog().await.unwrap();
+    let catalog = db.source().catalog(None).await.unwrap();
     let stored = serde_json::to_string(&catalog).unwrap();
     assert_eq!(serde_json::from_str::<Catalog>(&stored).unwrap(), catalog);
     let found: Vec<_> = catalog
         .relations
         .iter()
-        .map(|r| (r.resource_type, r.body, r.page_key, r.key_not_null, r.trusted))
+        .map(|r| (r.resource_type, r.content.clone(), r.page_key, r.key_not_null, r.trusted))
         .collect();
     assert_eq!(
         found,
         [
-            (ResourceType::Device, BodyKind::Json, Some(PageKeyType::Uuid), true, true),
-            (ResourceType::Observation, BodyKind::Jsonb, Some(PageKeyType::Bigint), false, true),
-            (ResourceType::Patient, BodyKind::Text, None, true, false),
+            (ResourceType::Device, Content::Ready(BodyKind::Json), Some(PageKeyType::Uuid), true, true),
+            (ResourceType::Observation, Content::Ready(BodyKind::Jsonb), Some(PageKeyType::Bigint), false, true),
+            (ResourceType::Patient, Content::Ready(BodyKind::Text), None, true, false),
         ]
     );
     assert!(catalog.group_member && catalog.horizon && !catalog.tombstone);
@@ -53,7 +53,7 @@ async fn a_relation_of_another_shape_is_named_with_what_is_wrong() {
          CREATE TABLE fhir_export.tombstone (resource_type text, id text, deleted_at timestamptz)",
     )
     .await;
-    let catalog = db.source().catalog().await.unwrap();
+    let catalog = db.source().catalog(None).await.unwrap();
     assert!(catalog.relations.is_empty() && !catalog.tombstone);
     let problem = |name: &str| {
         let unusable = catalog.unusable.iter().find(|u| u.relation == name).unwrap();
@@ -80,7 +80,7 @@ async fn a_column_that_the_role_may_not_read_makes_the_type_unsupported() {
          GRANT SELECT (id, patient_id, last_updated) ON fhir_export.patient TO catalog_denied",
     )
     .await;
-    let catalog = Source::connect(config).unwrap().catalog().await.unwrap();
+    let catalog = Source::connect(config).unwrap().catalog(None).await.unwrap();
     assert_eq!(catalog.unusable[0].problem, "the role may not SELECT resource");
 }
 
@@ -88,12 +88,12 @@ async fn a_column_that_the_role_may_not_read_makes_the_type_unsupported() {
 async fn a_schema_that_is_missing_or_closed_is_an_error_and_not_an_empty_catalogue() {
     let db = TestDatabase::create("catalog_schema").await;
     let missing = SourceConfig { schema: "elsewhere".to_owned(), ..db.config() };
-    let error = Source::connect(missing).unwrap().catalog().await.unwrap_err();
+    let error = Source::connect(missing).unwrap().catalog(None).await.unwrap_err();
     assert!(matches!(error, SourceError::NoSchema { .. }), "{error:?}");
 
     let config = db.config_as_role("catalog_schema").await;
     db.execute("REVOKE USAGE ON SCHEMA fhir_export FROM catalog_schema").await;
-    let error = Source::connect(config).unwrap().catalog().await.unwrap_err();
+    let error = Source::connect(config).unwrap().catalog(None).await.unwrap_err();
     assert!(error.to_string().contains("GRANT USAGE"), "{error}");
     assert!(!error.is_transient());
 }

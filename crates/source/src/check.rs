@@ -2,22 +2,51 @@
 //!
 //! Meant for the person who connects a practice: every line says what was looked at, whether it will do, and
 //! what to change where it will not. Nothing is written, plans are made but only samples are read, and no
-//! line holds an id or a value of a row: counts only.
+//! line holds an id or a value of a row: counts only. [`CheckOptions::show_sample`] is the one exception, and
+//! has to be asked for.
 
+mod codes;
+mod indent;
 mod indexes;
+mod relation;
+mod resource;
+mod rows;
 mod sample;
 mod server;
+mod stamps;
+mod statement_of_index;
+mod time;
 
+use headgate_domain::ResourceType;
+use headgate_domain::mapping::MappingSet;
 use serde::Serialize;
 
-use crate::{Catalog, Relation, Source, SourceError};
-use headgate_domain::ResourceType;
+use crate::{Catalog, Source, SourceError};
+
+pub use sample::SampleResource;
+pub use time::Estimate;
+
+/// What to look at.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct CheckOptions<'m> {
+    /// The mapping set of the practice.
+    pub mappings: Option<&'m MappingSet>,
+    /// Whether the report may hold one resource of each template: a patient's data.
+    pub show_sample: bool,
+}
 
 /// What [`Source::check`] found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct CheckReport {
+    /// Whether the database could be reached.
+    pub connected: bool,
     /// The findings, in reading order.
     pub rows: Vec<Check>,
+    /// What an export would take, by relation.
+    pub estimates: Vec<Estimate>,
+    /// One resource of each template, where they were asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub samples: Vec<SampleResource>,
 }
 
 /// One finding.
@@ -29,6 +58,9 @@ pub struct Check {
     pub verdict: Verdict,
     /// What was found and, where it will not do, what to change.
     pub detail: String,
+    /// Statements that change it, to be run by the owner of the tables.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub statements: Vec<String>,
 }
 
 /// How a finding is to be taken; ordered from good to bad.
@@ -51,7 +83,17 @@ impl CheckReport {
     }
 
     fn add(&mut self, what: impl Into<String>, verdict: Verdict, detail: impl Into<String>) {
-        self.rows.push(Check { what: what.into(), verdict, detail: detail.into() });
+        self.add_with(what, verdict, detail, Vec::new());
+    }
+
+    fn add_with(
+        &mut self,
+        what: impl Into<String>,
+        verdict: Verdict,
+        detail: impl Into<String>,
+        statements: Vec<String>,
+    ) {
+        self.rows.push(Check { what: what.into(), verdict, detail: detail.into(), statements });
     }
 
     /// Adds a finding that could not be made.
@@ -73,19 +115,22 @@ fn describe(error: &SourceError) -> String {
 
 impl Source {
     /// Looks at the practice's database and reports. Never fails: what goes wrong is a finding.
-    pub async fn check(&self) -> CheckReport {
-        let mut report = CheckReport { rows: Vec::new() };
+    pub async fn check(&self, options: CheckOptions<'_>) -> CheckReport {
+        let mut report =
+            CheckReport { connected: false, rows: Vec::new(), estimates: Vec::new(), samples: Vec::new() };
         if let Err(e) = server::connection(self, &mut report).await {
             report.failed("connection", &e);
             return report;
         }
-        match self.catalog().await {
+        report.connected = true;
+        match self.catalog(options.mappings).await {
             Ok(catalog) => {
-                schema(&catalog, &mut report);
+                schema(&catalog, options.mappings, &mut report);
                 server::horizon(self, &mut report).await;
                 for relation in &catalog.relations {
-                    check_relation(self, relation, &mut report).await;
+                    relation::check(self, relation, options.show_sample, &mut report).await;
                 }
+                time::total(&mut report);
             }
             Err(e) => report.failed(format!("schema {}", self.schema()), &e),
         }
@@ -94,58 +139,36 @@ impl Source {
 }
 
 /// What the catalogue says.
-fn schema(catalog: &Catalog, report: &mut CheckReport) {
-    let what = format!("schema {}", catalog.schema);
+fn schema(catalog: &Catalog, mappings: Option<&MappingSet>, report: &mut CheckReport) {
+    let is_there = |t: ResourceType| catalog.relations_of(t).next().is_some();
+    let is_mapped = |t: ResourceType| mappings.is_some_and(|mappings| mappings.streams(t).is_some());
+    let is_unusable = |name: &str| catalog.unusable.iter().any(|u| u.relation == name);
     let absent: Vec<&str> = ResourceType::USCDI
         .iter()
-        .filter(|t| catalog.relation(**t).is_none())
+        .filter(|t| !is_there(**t) && !is_mapped(**t))
         .map(|t| t.relation())
-        .filter(|name| catalog.unusable.iter().all(|u| u.relation != *name))
+        .filter(|name| !is_unusable(name))
         .collect();
-    let verdict = if catalog.relations.is_empty() { Verdict::Fail } else { Verdict::Ok };
-    let mut detail = format!("{} resource types", catalog.relations.len());
+    let types = ResourceType::ALL.iter().filter(|t| is_there(**t)).count();
+    let verdict = if types == 0 { Verdict::Fail } else { Verdict::Ok };
+    let mut detail = format!("{types} resource types");
     if !absent.is_empty() {
         detail.push_str(&format!("; unsupported for want of a relation: {}", absent.join(", ")));
     }
-    report.add(what, verdict, detail);
+    report.add(format!("schema {}", catalog.schema), verdict, detail);
     for unusable in &catalog.unusable {
-        report.add(unusable.relation.as_str(), Verdict::Fail, unusable.problem.as_str());
+        for problem in unusable.problem.lines() {
+            report.add(unusable.relation.as_str(), Verdict::Fail, problem);
+        }
     }
-    if !catalog.tombstone && catalog.unusable.iter().all(|u| u.relation != "tombstone") {
+    if catalog.tombstone {
+        report.add("tombstone", Verdict::Ok, "as agreed");
+    } else if !is_unusable("tombstone") {
         let detail = "no relation: deletions cannot be reported to clients that use _since";
         report.add("tombstone", Verdict::Warn, detail);
-    } else if catalog.tombstone {
-        report.add("tombstone", Verdict::Ok, "as agreed");
     }
     if catalog.group_member {
         report.add("group_member", Verdict::Ok, "as agreed");
-    }
-}
-
-/// What one relation's columns, plans and first rows say.
-async fn check_relation(source: &Source, relation: &Relation, report: &mut CheckReport) {
-    let key = match relation.page_key {
-        Some(page_key) => format!("(page_key {}, id)", format!("{page_key:?}").to_lowercase()),
-        None => "id".to_owned(),
-    };
-    let body = format!("{:?}", relation.body).to_lowercase();
-    match server::relation(source, relation).await {
-        Ok(facts) => {
-            let detail = format!("about {} rows, key {key}, resource {body}", facts.rows);
-            if facts.writable {
-                let detail = format!("{detail}; the role may write here: REVOKE all but SELECT");
-                report.add(&relation.name, Verdict::Warn, detail);
-            } else {
-                report.add(&relation.name, Verdict::Ok, detail);
-            }
-            if let Err(e) = indexes::check(source, relation, facts.rows, report).await {
-                report.failed(format!("{}: indexes", relation.name), &e);
-            }
-        }
-        Err(e) => report.failed(&relation.name, &e),
-    }
-    if let Err(e) = sample::check(source, relation, report).await {
-        report.failed(format!("{}: rows", relation.name), &e);
     }
 }
 

@@ -71,6 +71,14 @@ pub enum SourceError {
         /// The relation being read, where there was one.
         relation: Option<String>,
     },
+    /// Templates do not fit the relation that they are for.
+    #[error("the mapping of the relation {relation} cannot be used: {problem}")]
+    Mapping {
+        /// Which relation.
+        relation: String,
+        /// The first thing that is wrong.
+        problem: String,
+    },
     /// The data break the source contract in a way that could lose or double a resource.
     #[error("the relation {relation} breaks the source contract: {problem}")]
     Contract {

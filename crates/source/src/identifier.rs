@@ -1,16 +1,14 @@
 //! Names that become part of SQL text.
 //!
-//! Only the schema, which an operator configures, and the relations, whose names are known beforehand, ever
-//! do. Both must match `[a-z_][a-z0-9_]{0,62}`, and both are quoted all the same, because a keyword is a
+//! Only the schema, which an operator configures, the relations, whose names are known beforehand or stand in
+//! a mapping, and the columns of a mapping ever do. All must match `[a-z_][a-z0-9_]{0,62}`, and all are quoted all the same, because a keyword is a
 //! legal name too.
 
 use crate::SourceError;
 
 /// Whether the name is one that Headgate writes into SQL text.
 pub(crate) fn is_valid(name: &str) -> bool {
-    let first = |b: u8| b.is_ascii_lowercase() || b == b'_';
-    let rest = |b: u8| first(b) || b.is_ascii_digit();
-    name.len() <= 63 && name.bytes().next().is_some_and(first) && name.bytes().all(rest)
+    headgate_domain::template::is_name(name)
 }
 
 /// The quoted name, or an error that says which kind of name (`what`) is refused.

@@ -1,10 +1,12 @@
 //! A practice's EHR database, read-only, through the source contract.
 //!
-//! The contract is one schema (by default `fhir_export`) with one relation per resource type:
+//! The contract is one schema (by default `fhir_export`) with one relation per resource type, or several by
+//! a mapping set, whose rows hold finished resources or plain columns for row templates:
 //!
 //! ```sql
 //! <schema>.<type in snake_case> (id text, patient_id text, last_updated timestamptz,
 //!                                resource text | json | jsonb [, page_key <a type with a btree order>])
+//! <schema>.<name in a mapping>  (id text, patient_id text, last_updated timestamptz, … [, page_key …])
 //! <schema>.tombstone    (resource_type text, id text, patient_id text, deleted_at timestamptz)
 //! <schema>.group_member (group_id text, patient_id text, member_since timestamptz, member_until timestamptz)
 //! <schema>.horizon()    returns timestamptz
@@ -43,6 +45,7 @@ mod catalog;
 mod check;
 mod config;
 mod error;
+mod form;
 mod horizon;
 mod identifier;
 mod key;
@@ -54,13 +57,13 @@ mod statement;
 mod test_database;
 mod transaction;
 
-pub use catalog::{BodyKind, Catalog, PageKeyType, Relation, Unusable};
-pub use check::{Check, CheckReport, Verdict};
+pub use catalog::{BodyKind, Catalog, Content, PageKeyType, Relation, Unusable};
+pub use check::{Check, CheckOptions, CheckReport, Estimate, SampleResource, Verdict};
 pub use config::SourceConfig;
 pub use error::{ContractProblem, HorizonProblem, SourceError};
 pub use horizon::Horizon;
 pub use key::{Cursor, Key, Marker};
 pub use plan::Boundary;
-pub use read::{Body, Member, Page, PageEnd, PageItem, Read, Row, Scope};
+pub use read::{Body, Columns, Member, Page, PageEnd, PageItem, Read, Row, Scope};
 pub use source::Source;
 pub use transaction::ReadTransaction;

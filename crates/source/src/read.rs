@@ -19,6 +19,7 @@
 //! patient that was asked for, and patients to come in order. A page that fails half-way is no loss: each row
 //! carries its own cursor, so reading can go on after the last row that was taken.
 
+mod columns;
 mod page;
 mod sql;
 
@@ -26,6 +27,7 @@ use std::fmt;
 
 use chrono::{DateTime, Utc};
 
+pub use columns::Columns;
 pub use page::{Page, PageItem};
 
 use crate::statement::Statement;
@@ -95,11 +97,13 @@ pub struct Row<'a> {
     cohort: bool,
 }
 
-/// A resource as the database holds it.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// What a row has of its resource.
+#[derive(Clone, Copy)]
 pub enum Body<'a> {
     /// JSON, or text that should be.
     Json(&'a [u8]),
+    /// The values of the columns that templates make resources of.
+    Columns(Columns<'a>),
     /// Longer than the configured limit: its length in bytes. It was not fetched.
     TooLong(u64),
     /// The column is null.
@@ -128,6 +132,7 @@ impl fmt::Debug for Body<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Json(bytes) => write!(f, "Json({} bytes)", bytes.len()),
+            Self::Columns(_) => f.write_str("Columns(..)"),
             Self::TooLong(bytes) => write!(f, "TooLong({bytes} bytes)"),
             Self::Null => f.write_str("Null"),
         }

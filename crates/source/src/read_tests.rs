@@ -316,6 +316,7 @@ async fn bodies_come_as_they_are_and_an_over_long_one_is_only_measured() {
                 Body::Json(json) => String::from_utf8(json.to_vec()).unwrap(),
                 Body::TooLong(bytes) => bytes.to_string(),
                 Body::Null => "null".to_owned(),
+                Body::Columns(_) => unreachable!("the resources are finished"),
             });
         }
         assert_eq!(bodies, [first, &format!("\"{}\"", "x".repeat(98)), "3000002", "null"], "{resource_type}");

@@ -128,7 +128,7 @@ mod tests {
             connect_timeout: Duration::from_millis(300),
             ..SourceConfig::new("postgres://u@127.0.0.1:1/d", "s")
         };
-        let error = Source::connect(config).unwrap().catalog().await.unwrap_err();
+        let error = Source::connect(config).unwrap().catalog(None).await.unwrap_err();
         assert!(error.is_transient(), "{error:?}");
     }
 

@@ -75,11 +75,11 @@ pub(crate) async fn run(connection: &mut PgConnection, sql: &str) {
 
 /// The relation of a type, which must be there.
 pub(crate) fn relation(catalog: &Catalog, resource_type: ResourceType) -> Relation {
-    catalog.relation(resource_type).unwrap().clone()
+    catalog.relations_of(resource_type).next().unwrap().clone()
 }
 
 /// The relation of a type, as the catalogue finds it, and a marker to read with.
 pub(crate) async fn relation_and_marker(source: &Source, resource_type: ResourceType) -> (Relation, Marker) {
-    let catalog = source.catalog().await.unwrap();
+    let catalog = source.catalog(None).await.unwrap();
     (relation(&catalog, resource_type), source.marker().await.unwrap())
 }

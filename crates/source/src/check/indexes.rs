@@ -13,10 +13,14 @@ use crate::read::explain_statement;
 use crate::statement::{Shape, Statement};
 use crate::{Key, Member, PageKeyType, Relation, Scope, Source, SourceError};
 
+use super::statement_of_index::{Access, Statements};
 use super::{CheckReport, Verdict};
 
 /// Below this many rows a missing index costs little.
 const FEW_ROWS: u64 = 10_000;
+
+/// An hour as the planner writes it, to know the condition again.
+const HOUR: &str = "01:00:00";
 
 const SETTINGS: &[(&str, &str)] = &[("enable_seqscan", "off"), ("enable_sort", "off")];
 
@@ -30,51 +34,60 @@ pub(super) async fn check(
     if !is_served(source, relation, key_page(source, relation)?).await?
         || !is_served(source, relation, walk(source, relation)?).await?
     {
-        missing.push(key_index(relation));
+        missing.push(Access::Key);
     }
     if relation.resource_type.is_patient_owned()
         && !is_served(source, relation, cohort_page(source, relation)?).await?
     {
-        missing.push(patient_index(relation));
+        missing.push(Access::Patient);
     }
-    let mut optional = Vec::new();
-    if !is_served(source, relation, window(source, relation)?).await? {
-        optional.push("(last_updated)".to_owned());
+    if !window_is_served(source, relation).await? {
+        missing.push(Access::Window);
     }
+    let statements = missing_statements(source, relation, &mut missing).await?;
     let what = format!("{}: indexes", relation.name);
-    match (missing.is_empty(), optional.is_empty()) {
-        (true, true) => report.add(what, Verdict::Ok, "every statement is served by an index"),
-        (true, false) => {
-            let detail = "exports with _since read the whole relation; add an index on (last_updated)";
-            report.add(what, Verdict::Warn, detail);
-        }
-        (false, _) => {
-            missing.extend(optional);
-            let verdict = if rows < FEW_ROWS { Verdict::Warn } else { Verdict::Fail };
-            report.add(what, verdict, format!("add an index on {}", missing.join(", on ")));
-        }
+    if missing.is_empty() {
+        report.add(what, Verdict::Ok, "every statement is served by an index");
+        return Ok(());
     }
+    let verdict = match missing.as_slice() {
+        [Access::Window] => Verdict::Warn,
+        _ if rows < FEW_ROWS => Verdict::Warn,
+        _ => Verdict::Fail,
+    };
+    report.add_with(what, verdict, reason(&missing), statements);
     Ok(())
 }
 
-/// What the index of the all-patients path must look like.
-fn key_index(relation: &Relation) -> String {
-    match relation.page_key {
-        None => "(id COLLATE \"C\")".to_owned(),
-        Some(page_key) => format!("({}, id COLLATE \"C\")", page_key_column(page_key)),
+/// What to create. Takes out of `missing` what is there after all.
+async fn missing_statements(
+    source: &Source,
+    relation: &Relation,
+    missing: &mut Vec<Access>,
+) -> Result<Vec<String>, SourceError> {
+    if missing.is_empty() {
+        return Ok(Vec::new());
     }
+    let statements = Statements::of(source, relation).await?;
+    let mut lines = Vec::new();
+    for access in std::mem::take(missing) {
+        let more = statements.missing(source, access).await?;
+        if !more.is_empty() {
+            missing.push(access);
+            lines.extend(more);
+        }
+    }
+    Ok(lines)
 }
 
-/// What the index of the cohort path must look like.
-fn patient_index(relation: &Relation) -> String {
-    match relation.page_key {
-        None => "(patient_id, id COLLATE \"C\")".to_owned(),
-        Some(page_key) => format!("(patient_id, {}, id COLLATE \"C\")", page_key_column(page_key)),
-    }
-}
-
-fn page_key_column(page_key: PageKeyType) -> &'static str {
-    if page_key.is_text() { "page_key COLLATE \"C\"" } else { "page_key" }
+/// What reads too much for want of an index.
+fn reason(missing: &[Access]) -> String {
+    let reads = missing.iter().map(|access| match access {
+        Access::Key => "each page of an export",
+        Access::Patient => "each patient of a group",
+        Access::Window => "an export with _since",
+    });
+    format!("would read or sort the whole relation: {}", reads.collect::<Vec<_>>().join(", "))
 }
 
 /// A page of the all-patients path that goes on from some key.
@@ -94,12 +107,19 @@ fn cohort_page(source: &Source, relation: &Relation) -> Result<Statement, Source
     explain_statement(source, relation, Scope::Cohort { members: vec![member] })
 }
 
-fn window(source: &Source, relation: &Relation) -> Result<Statement, SourceError> {
+/// Whether rows that have changed are found by their stamp.
+async fn window_is_served(source: &Source, relation: &Relation) -> Result<bool, SourceError> {
     let shape = Shape::new(source.schema(), relation)?;
-    Ok(Statement::new(format!(
-        "SELECT r.id FROM {} WHERE r.last_updated > now() - interval '1 hour'",
-        shape.from()
-    )))
+    let sql = format!("SELECT r.id FROM {} WHERE r.last_updated > now() - interval '{HOUR}'", shape.from());
+    let plan = plan(source, relation, Statement::new(sql)).await?;
+    // An index on another column that the view filters by is of no help.
+    Ok(!scans_or_sorts(&plan) && (!has_condition(&plan, "") || has_condition(&plan, HOUR)))
+}
+
+/// Whether an index is looked into with a condition that holds the text.
+fn has_condition(plan: &Value, text: &str) -> bool {
+    plan["Index Cond"].as_str().is_some_and(|condition| condition.contains(text))
+        || plan["Plans"].as_array().is_some_and(|plans| plans.iter().any(|below| has_condition(below, text)))
 }
 
 /// A key of the right type, whether or not a row has it.
@@ -115,10 +135,14 @@ fn some_key(relation: &Relation) -> Key {
 
 /// Whether the plan of the statement neither scans nor sorts a relation as a whole.
 async fn is_served(source: &Source, relation: &Relation, statement: Statement) -> Result<bool, SourceError> {
+    Ok(!scans_or_sorts(&plan(source, relation, statement).await?))
+}
+
+async fn plan(source: &Source, relation: &Relation, statement: Statement) -> Result<Value, SourceError> {
     let mut tx = source.begin_unmarked(SETTINGS).await?;
     let row = tx.fetch_one(statement.prefix("EXPLAIN (FORMAT JSON) "), Some(&relation.name)).await?;
     tx.finish().await?;
-    Ok(!scans_or_sorts(&plan_of(&row, &relation.name)?))
+    plan_of(&row, &relation.name)
 }
 
 /// The plan in an answer of `EXPLAIN (FORMAT JSON)`.
@@ -128,12 +152,13 @@ pub(super) fn plan_of(row: &PgRow, relation: &str) -> Result<Value, SourceError>
 }
 
 /// Whether the plan sorts, or reads a relation from end to end. An incremental sort is fine: it orders the few
-/// rows that share a page key. So is what a view's joins build beside the main relation (a hash of a small
-/// table), and what it computes in subqueries.
+/// rows that share a page key; so is the sort of a page that has been found. So is what a view's joins build
+/// beside the main relation (a hash of a small table), and what it computes in subqueries.
 fn scans_or_sorts(plan: &Value) -> bool {
     let here = match plan["Node Type"].as_str() {
         Some("Hash" | "Materialize" | "Memoize") => return false,
-        Some("Seq Scan" | "Sort") => true,
+        Some("Seq Scan") => true,
+        Some("Sort") => !is_page(&plan["Plans"][0]),
         // Walking an index without a condition is a scan of the relation in disguise.
         Some("Index Scan" | "Index Only Scan") => plan["Index Cond"].is_null(),
         _ => false,
@@ -142,6 +167,15 @@ fn scans_or_sorts(plan: &Value) -> bool {
     here || plan["Plans"]
         .as_array()
         .is_some_and(|plans| plans.iter().any(|below| !aside(below) && scans_or_sorts(below)))
+}
+
+/// Whether the plan gives no more than a limit.
+fn is_page(plan: &Value) -> bool {
+    match plan["Node Type"].as_str() {
+        Some("Limit") => true,
+        Some("Subquery Scan" | "Result") => is_page(&plan["Plans"][0]),
+        _ => false,
+    }
 }
 
 #[cfg(test)]
@@ -155,25 +189,21 @@ mod tests {
     }
 
     #[test]
+    fn the_sort_of_a_page_is_no_sort_of_the_relation() {
+        let index = serde_json::json!({"Node Type": "Index Scan", "Index Cond": "(id > '0'::text)"});
+        let page = serde_json::json!({"Node Type": "Limit", "Plans": [index]});
+        let aside = serde_json::json!({"Node Type": "Subquery Scan", "Plans": [page]});
+        assert!(!scans_or_sorts(&serde_json::json!({"Node Type": "Sort", "Plans": [aside]})));
+        let all =
+            serde_json::json!({"Node Type": "Limit", "Plans": [{"Node Type": "Sort", "Plans": [index]}]});
+        assert!(scans_or_sorts(&serde_json::json!({"Node Type": "Sort", "Plans": [all]})));
+    }
+
+    #[test]
     fn an_index_serves_only_where_it_has_a_condition() {
         let walk = serde_json::json!({"Node Type": "Limit", "Plans": [{"Node Type": "Index Scan"}]});
         assert!(scans_or_sorts(&walk));
         let find = serde_json::json!({"Node Type": "Index Scan", "Index Cond": "(id > '0'::text)"});
         assert!(!scans_or_sorts(&find));
-    }
-
-    #[test]
-    fn the_index_to_add_is_named_with_its_collation() {
-        let mut relation = Relation {
-            resource_type: headgate_domain::ResourceType::Patient,
-            name: "patient".to_owned(),
-            body: crate::BodyKind::Text,
-            page_key: None,
-            key_not_null: true,
-            trusted: false,
-        };
-        assert_eq!(key_index(&relation), "(id COLLATE \"C\")");
-        relation.page_key = Some(PageKeyType::Text);
-        assert_eq!(patient_index(&relation), "(patient_id, page_key COLLATE \"C\", id COLLATE \"C\")");
     }
 }

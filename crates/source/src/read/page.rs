@@ -8,9 +8,10 @@ use sqlx::postgres::PgRow;
 use sqlx::{Row as _, ValueRef as _};
 
 use crate::transaction::answer;
-use crate::{ContractProblem, Cursor, Key, ReadTransaction, SourceError};
+use crate::{Content, ContractProblem, Cursor, Key, ReadTransaction, SourceError};
 
-use super::sql::{self, Span};
+use super::columns::{Columns, Layout};
+use super::sql::{self, BODY, ID, LENGTH, PAGE_KEY, PATIENT, PLACE, Span};
 use super::{Body, Member, PageEnd, Read, Row};
 
 /// A page being read. Dropped before its end, it costs the connection but loses nothing.
@@ -18,6 +19,8 @@ pub struct Page<'t> {
     rows: BoxStream<'t, Result<PgRow, sqlx::Error>>,
     relation: &'t str,
     trusted: bool,
+    /// For a relation whose resources are made by templates.
+    layout: Option<Layout>,
     patience: Duration,
     limit: u32,
     taken: u32,
@@ -68,6 +71,10 @@ impl<'t> Page<'t> {
             rows,
             relation: &read.relation.name,
             trusted: read.relation.trusted,
+            layout: match &read.relation.content {
+                Content::Ready(_) => None,
+                Content::Mapped { columns, .. } => Some(Layout::new(columns)),
+            },
             patience: tx.patience,
             limit,
             taken: 0,
@@ -91,7 +98,8 @@ impl<'t> Page<'t> {
             self.drained = true;
             return Ok(PageItem::End(self.end()));
         };
-        let row = decode(current, self.relation, self.trusted, matches!(self.after, After::Patients { .. }))?;
+        let cohort = matches!(self.after, After::Patients { .. });
+        let row = decode(current, self.relation, self.layout.as_ref(), self.trusted, cohort)?;
         let place = self.after.place_of(&row, current, self.relation)?;
         remember(&mut self.previous, &row, place, self.relation)?;
         self.taken += 1;
@@ -120,7 +128,7 @@ impl After<'_> {
     /// The place of the row's patient in the batch; 0 where there is none.
     fn place_of(&self, row: &Row<'_>, raw: &PgRow, relation: &str) -> Result<usize, SourceError> {
         let Self::Patients { members, .. } = self else { return Ok(0) };
-        let ordinal: i64 = raw.try_get(5).map_err(|e| SourceError::from_sqlx(e, Some(relation)))?;
+        let ordinal: i64 = raw.try_get(PLACE).map_err(|e| SourceError::from_sqlx(e, Some(relation)))?;
         let place = usize::try_from(ordinal - 1).ok().filter(|place| *place < members.len());
         let place = place.ok_or_else(|| SourceError::unexpected("patient", Some(relation)))?;
         if row.patient_id != Some(members[place].patient_id.as_str()) {
@@ -131,7 +139,13 @@ impl After<'_> {
 }
 
 /// The row's columns, borrowed.
-fn decode<'a>(row: &'a PgRow, relation: &str, trusted: bool, cohort: bool) -> Result<Row<'a>, SourceError> {
+fn decode<'a>(
+    row: &'a PgRow,
+    relation: &str,
+    layout: Option<&'a Layout>,
+    trusted: bool,
+    cohort: bool,
+) -> Result<Row<'a>, SourceError> {
     let bytes = |column: usize| -> Result<Option<&'a [u8]>, SourceError> {
         let value = row.try_get_raw(column).map_err(|e| SourceError::from_sqlx(e, Some(relation)))?;
         if value.is_null() {
@@ -143,16 +157,20 @@ fn decode<'a>(row: &'a PgRow, relation: &str, trusted: bool, cohort: bool) -> Re
         let utf8 = |bytes| std::str::from_utf8(bytes);
         bytes(column)?.map(utf8).transpose().map_err(|_| SourceError::unexpected("encoding", Some(relation)))
     };
-    let (Some(page_key), Some(id)) = (text(0)?, text(1)?) else {
+    let (Some(page_key), Some(id)) = (text(PAGE_KEY)?, text(ID)?) else {
         return Err(SourceError::contract(relation, ContractProblem::NullKey));
     };
-    let length: Option<i32> = row.try_get(3).map_err(|e| SourceError::from_sqlx(e, Some(relation)))?;
-    let body = match (bytes(4)?, length) {
-        (Some(json), _) => Body::Json(json),
-        (None, Some(length)) => Body::TooLong(u64::from(length.unsigned_abs())),
-        (None, None) => Body::Null,
+    let length: Option<i64> = row.try_get(LENGTH).map_err(|e| SourceError::from_sqlx(e, Some(relation)))?;
+    let body = match (layout, length) {
+        (Some(layout), None) => Body::Columns(Columns { row, layout }),
+        (Some(_), Some(length)) => Body::TooLong(length.unsigned_abs()),
+        (None, length) => match (bytes(BODY)?, length) {
+            (Some(json), _) => Body::Json(json),
+            (None, Some(length)) => Body::TooLong(length.unsigned_abs()),
+            (None, None) => Body::Null,
+        },
     };
-    Ok(Row { id, page_key, patient_id: text(2)?, body, trusted, cohort })
+    Ok(Row { id, page_key, patient_id: text(PATIENT)?, body, trusted, cohort })
 }
 
 /// Compares the row with the one before and takes its place. Equal keys stand next to each other, whatever

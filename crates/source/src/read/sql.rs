@@ -1,13 +1,25 @@
 //! The statement of a page.
 //!
-//! The inner query finds the rows in index order and stops at the limit; the outer one measures each body and
-//! passes on only those that are short enough, so that an over-long one never leaves the server. Columns:
-//! page key, id, patient, length, body, place of the patient in the batch.
+//! The inner query finds the rows in index order and stops at the limit; the outer one measures each body, or
+//! the columns of a mapped row together, and passes on only those that are short enough, so that an over-long
+//! one never leaves the server. Answers begin with page key, id, patient, length, body, place of the patient in
+//! the batch; the columns of a mapping follow. Its rows have a length only where it is too much.
+
+use headgate_domain::template::{Column, ColumnType};
 
 use crate::statement::{Shape, Statement};
-use crate::{Cursor, Key, SourceError};
+use crate::{Content, Cursor, Key, SourceError, identifier};
 
 use super::{Member, Read, Scope};
+
+pub(super) const PAGE_KEY: usize = 0;
+pub(super) const ID: usize = 1;
+pub(super) const PATIENT: usize = 2;
+pub(super) const LENGTH: usize = 3;
+pub(super) const BODY: usize = 4;
+pub(super) const PLACE: usize = 5;
+/// The first column of a mapping, see [`selected`].
+pub(super) const FIRST_COLUMN: usize = 6;
 
 /// How many patients one statement looks up: enough that patients without rows cost little, few enough that
 /// the statement stays small.
@@ -21,6 +33,17 @@ pub(super) enum Span<'r> {
     Patient { member: &'r Member, after: Key, last: bool },
     /// All rows of these patients; `last` when no other patient follows.
     Patients { members: &'r [Member], last: bool },
+}
+
+impl Span<'_> {
+    /// The place of the row's patient in the batch.
+    fn place(&self) -> &'static str {
+        match self {
+            Span::Keys { .. } => "0::bigint",
+            Span::Patient { .. } => "1::bigint",
+            Span::Patients { .. } => "m.n",
+        }
+    }
 }
 
 /// Finds out where the page begins.
@@ -78,14 +101,18 @@ pub(super) fn statement(
     let mut statement = Statement::default();
     let longest = statement.bind(resource_bytes);
     let limit = statement.bind(i64::from(limit));
+    let fields = Fields::new(&read.relation.content, &longest)?;
+    let rows = fields.rows(&shape);
     statement.push(&format!(
-        "SELECT {}, p.i, p.patient, octet_length(p.body),
-                CASE WHEN octet_length(p.body) <= {longest} THEN p.body END, ",
-        shape.outer_page_key()
+        "SELECT {}, p.i, p.patient, {}, {}{} FROM ",
+        shape.outer_page_key(),
+        fields.measured,
+        span.place(),
+        fields.columns
     ));
     match span {
         Span::Keys { after, upper, only_patient_rows } => {
-            statement.push(&format!("0::bigint FROM ({} WHERE true", rows(&shape)));
+            statement.push(&format!("{rows} WHERE true"));
             if *only_patient_rows {
                 statement.push(" AND r.patient_id IS NOT NULL");
             }
@@ -96,16 +123,16 @@ pub(super) fn statement(
                 shape.up_to(&mut statement, upper);
             }
             changed_after(&mut statement, read, None);
-            finish(&mut statement, &shape, &limit);
+            finish(&mut statement, &shape, &fields, &limit);
         }
         Span::Patient { member, after, .. } => {
             let patient = statement.bind(member.patient_id.as_str());
-            statement.push(&format!("1::bigint FROM ({} WHERE r.patient_id = {patient}::text", rows(&shape)));
+            statement.push(&format!("{rows} WHERE r.patient_id = {patient}::text"));
             shape.after(&mut statement, after);
             if !member.full_history {
                 changed_after(&mut statement, read, None);
             }
-            finish(&mut statement, &shape, &limit);
+            finish(&mut statement, &shape, &fields, &limit);
         }
         Span::Patients { members, .. } => {
             let patients: Vec<&str> = members.iter().map(|m| m.patient_id.as_str()).collect();
@@ -116,25 +143,98 @@ pub(super) fn statement(
             // lateral subquery can only be joined by a nested loop, which keeps the order of its outer side;
             // the reader checks that it did.
             statement.push(&format!(
-                "m.n FROM ROWS FROM (pg_catalog.unnest({patients}::text[]), pg_catalog.unnest({full}::bool[]))
+                "ROWS FROM (pg_catalog.unnest({patients}::text[]), pg_catalog.unnest({full}::bool[]))
                       WITH ORDINALITY AS m(patient, full_history, n)
-                 CROSS JOIN LATERAL ({} WHERE r.patient_id = m.patient",
-                rows(&shape)
+                 CROSS JOIN LATERAL {rows} WHERE r.patient_id = m.patient"
             ));
             changed_after(&mut statement, read, Some("m.full_history"));
-            statement.push(&format!(" ORDER BY {} LIMIT {limit}) p LIMIT {limit}", shape.order()));
+            statement.push(&format!(
+                " ORDER BY {} LIMIT {limit}{} LIMIT {limit}",
+                shape.order(),
+                fields.close
+            ));
         }
     }
     Ok(statement)
 }
 
-/// The inner query up to its `WHERE`.
-fn rows(shape: &Shape) -> String {
-    format!(
-        "SELECT {}, r.patient_id::text AS patient, r.resource::text AS body FROM {}",
-        shape.columns(),
-        shape.from()
-    )
+/// What is selected of a relation.
+struct Fields {
+    /// In the inner query, behind page key, id and patient.
+    inner: String,
+    /// Length and body, in the outer query.
+    measured: String,
+    /// The columns of a mapping, in the outer query.
+    columns: String,
+    /// Around the inner query.
+    open: String,
+    close: &'static str,
+}
+
+impl Fields {
+    fn new(content: &Content, longest: &str) -> Result<Self, SourceError> {
+        let columns = match content {
+            Content::Mapped { columns, .. } => columns,
+            Content::Ready(_) => {
+                return Ok(Self {
+                    inner: ", r.resource::text AS body".to_owned(),
+                    measured: format!(
+                        "octet_length(p.body)::bigint, CASE WHEN octet_length(p.body) <= {longest} THEN p.body END"
+                    ),
+                    columns: String::new(),
+                    open: "(".to_owned(),
+                    close: ") p",
+                });
+            }
+        };
+        let (mut inner, mut outer, mut lengths) = (String::new(), String::new(), Vec::new());
+        for (i, column) in selected(columns).enumerate() {
+            let name = identifier::quote(&column.name, "column")?;
+            inner.push_str(&format!(", r.{name} AS c{i}"));
+            match length(column.column_type, i) {
+                None => outer.push_str(&format!(", p.c{i}")),
+                Some(length) => {
+                    outer.push_str(&format!(", CASE WHEN p.length <= {longest} THEN p.c{i} END"));
+                    lengths.push(length);
+                }
+            }
+        }
+        let length = if lengths.is_empty() { "0::bigint".to_owned() } else { lengths.join(" + ") };
+        Ok(Self {
+            inner,
+            measured: format!("CASE WHEN p.length > {longest} THEN p.length END, NULL::text"),
+            columns: outer,
+            // OFFSET 0: else the length would be computed once more for each column.
+            open: format!("(SELECT q.*, {length} AS length FROM ("),
+            close: ") q OFFSET 0) p",
+        })
+    }
+
+    /// The inner query up to its `WHERE`.
+    fn rows(&self, shape: &Shape) -> String {
+        format!(
+            "{}SELECT {}, r.patient_id::text AS patient{} FROM {}",
+            self.open,
+            shape.columns(),
+            self.inner,
+            shape.from()
+        )
+    }
+}
+
+/// The columns of a mapping that are selected for it alone: the others every answer has.
+fn selected(columns: &[Column]) -> impl Iterator<Item = &Column> {
+    columns.iter().filter(|column| !matches!(column.name.as_str(), "id" | "patient_id"))
+}
+
+/// How many bytes the column `c{i}` has, where that can be very many.
+fn length(column_type: ColumnType, i: usize) -> Option<String> {
+    match column_type {
+        ColumnType::Text | ColumnType::Bytea => Some(format!("coalesce(octet_length(q.c{i}), 0)::bigint")),
+        // Neither type tells its length but by being written out; this is the length as it is stored.
+        ColumnType::Json | ColumnType::Jsonb => Some(format!("coalesce(pg_column_size(q.c{i}), 0)::bigint")),
+        _ => None,
+    }
 }
 
 fn changed_after(statement: &mut Statement, read: &Read, unless: Option<&str>) {
@@ -144,6 +244,7 @@ fn changed_after(statement: &mut Statement, read: &Read, unless: Option<&str>) {
     statement.push(&format!(" AND ({unless}r.last_updated > {since} OR r.last_updated IS NULL)"));
 }
 
-fn finish(statement: &mut Statement, shape: &Shape, limit: &str) {
-    statement.push(&format!(" ORDER BY {} LIMIT {limit}) p ORDER BY {}", shape.order(), shape.outer_order()));
+fn finish(statement: &mut Statement, shape: &Shape, fields: &Fields, limit: &str) {
+    let (order, outer_order) = (shape.order(), shape.outer_order());
+    statement.push(&format!(" ORDER BY {order} LIMIT {limit}{} ORDER BY {outer_order}", fields.close));
 }
