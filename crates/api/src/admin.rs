@@ -10,6 +10,7 @@ mod consents;
 mod exports;
 mod groups;
 mod input;
+mod mappings;
 mod practices;
 mod vendors;
 
@@ -28,6 +29,8 @@ pub fn admin_router(state: ApiState) -> Router {
         .route("/vendors/{vendor_id}", get(vendors::show))
         .route("/apps", get(apps::list).post(apps::create))
         .route("/apps/{client_id}", get(apps::show))
+        .route("/mappings", get(mappings::list))
+        .route("/mappings/{name}", get(mappings::show).put(mappings::put))
         .route("/practices", get(practices::list).post(practices::create))
         .route("/practices/{number}", get(practices::show))
         .route("/practices/{number}/refresh", post(practices::refresh))

@@ -20,6 +20,8 @@ pub struct CatalogEntry {
     pub refreshed_at: Option<DateTime<Utc>>,
     /// When a look was last asked for.
     pub requested_at: DateTime<Utc>,
+    /// When types, columns or mapping were last found to be others than before.
+    pub changed_at: Option<DateTime<Utc>>,
     /// Why the last look failed.
     pub failure: Option<String>,
 }
@@ -43,7 +45,7 @@ impl Store {
     pub async fn catalog(&self, practice: PracticeNumber) -> Result<Option<CatalogEntry>> {
         let row = sqlx::query!(
             "/* catalog */
-             SELECT catalog, refreshed_at, requested_at, failure FROM headgate.source_catalog
+             SELECT catalog, refreshed_at, requested_at, changed_at, failure FROM headgate.source_catalog
              WHERE practice_number = $1",
             practice.get(),
         )
@@ -56,6 +58,7 @@ impl Store {
                 types: relations.map(|r| r.relations.iter().map(|r| r.resource_type).collect()),
                 refreshed_at: row.refreshed_at,
                 requested_at: row.requested_at,
+                changed_at: row.changed_at,
                 failure: row.failure,
             })
         })

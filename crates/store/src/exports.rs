@@ -58,7 +58,13 @@ impl Store {
                     e.expires_at, e.failure, clock_timestamp() AS "now!",
                     (SELECT coalesce(sum(s.resources), 0)::bigint FROM headgate.shard s
                      WHERE s.practice_number = e.practice_number AND s.export_id = e.export_id) AS "published!",
-                    (SELECT coalesce(sum(t.planned_rows), 0)::bigint FROM headgate.export_stream t
+                    -- A row may give several resources, or none: what is done tells how many.
+                    (SELECT coalesce(sum(ceil(t.planned_rows * coalesce(d.per_row, 1))), 0)::bigint
+                     FROM headgate.export_stream t
+                     CROSS JOIN LATERAL (
+                         SELECT sum(s.resources) / nullif(sum(s.planned_rows), 0) AS per_row FROM headgate.shard s
+                         WHERE s.practice_number = t.practice_number AND s.export_id = t.export_id
+                           AND s.stream = t.stream AND s.state = 'done') d
                      WHERE t.practice_number = e.practice_number AND t.export_id = e.export_id) AS "planned!"
              FROM headgate.export e
              WHERE e.practice_number = $1 AND e.export_id = $2 AND e.client_id = $3"#,

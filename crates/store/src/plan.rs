@@ -204,8 +204,14 @@ impl Store {
         hold(&mut tx, lease, "planning").await?;
         let next = sqlx::query!(
             "/* add_shards: numbers */
-             SELECT next_shard, next_number FROM headgate.export_stream
-              WHERE practice_number = $1 AND export_id = $2 AND stream = $3 AND planned_at IS NULL FOR UPDATE",
+             SELECT s.next_shard,
+                    -- Streams of one type share its numbers: each begins where the one before it ended.
+                    (SELECT max(p.next_number) FROM headgate.export_stream p
+                      WHERE p.practice_number = s.practice_number AND p.export_id = s.export_id
+                        AND p.resource_type = s.resource_type AND p.stream <= s.stream) AS \"next_number!\"
+               FROM headgate.export_stream s
+              WHERE s.practice_number = $1 AND s.export_id = $2 AND s.stream = $3 AND s.planned_at IS NULL
+                FOR UPDATE",
             lease.practice.get(),
             lease.export.as_str(),
             stream,

@@ -21,6 +21,8 @@ pub struct NewPractice {
     pub source_dsn_ref: String,
     /// The schema that keeps the source contract.
     pub source_schema: String,
+    /// The mapping set of the source; none where it has finished resources.
+    pub source_mapping: Option<String>,
     /// Session settings for every read transaction.
     pub source_settings: Vec<(String, String)>,
     /// Seconds that a stamp may lie before its commit.
@@ -36,6 +38,8 @@ pub struct PracticeRecord {
     pub source_dsn_ref: String,
     /// The schema that keeps the source contract.
     pub source_schema: String,
+    /// The mapping set of the source; none where it has finished resources.
+    pub source_mapping: Option<String>,
     /// Session settings for every read transaction.
     pub source_settings: Vec<(String, String)>,
     /// Seconds that a stamp may lie before its commit.
@@ -53,6 +57,8 @@ pub struct SourceBinding {
     pub source_dsn_ref: String,
     /// The schema that keeps the source contract.
     pub source_schema: String,
+    /// The mapping set of the source; none where it has finished resources.
+    pub source_mapping: Option<String>,
     /// Session settings for every read transaction.
     pub source_settings: Vec<(String, String)>,
     /// Seconds that a stamp may lie before its commit.
@@ -73,6 +79,7 @@ struct Row {
     base_url: String,
     source_dsn_ref: String,
     source_schema: String,
+    source_mapping: Option<String>,
     source_settings: Value,
     late_commit_allowance_s: Option<i32>,
     s3_prefix: String,
@@ -98,6 +105,7 @@ impl TryFrom<Row> for PracticeRecord {
             },
             source_dsn_ref: row.source_dsn_ref,
             source_schema: row.source_schema,
+            source_mapping: row.source_mapping,
             source_settings: settings.into_iter().collect(),
             late_commit_allowance_s: row
                 .late_commit_allowance_s
@@ -121,14 +129,15 @@ impl Store {
         sqlx::query!(
             "/* create_practice */
              INSERT INTO headgate.practice (practice_number, slug, name, base_url, source_dsn_ref, source_schema,
-                                            source_settings, late_commit_allowance_s, s3_prefix, options)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+                                            source_mapping, source_settings, late_commit_allowance_s, s3_prefix, options)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
             practice.number.get(),
             practice.slug,
             practice.name,
             practice.base(),
             new.source_dsn_ref,
             new.source_schema,
+            new.source_mapping,
             serde_json::json!(settings),
             late_commit_s,
             practice.s3_prefix,
@@ -156,7 +165,7 @@ impl Store {
         let rows = sqlx::query_as!(
             Row,
             "/* practices */
-             SELECT practice_number, slug, name, base_url, source_dsn_ref, source_schema, source_settings,
+             SELECT practice_number, slug, name, base_url, source_dsn_ref, source_schema, source_mapping, source_settings,
                     late_commit_allowance_s, s3_prefix, options, suspended_at, created_at
              FROM headgate.practice ORDER BY practice_number",
         )
@@ -173,7 +182,7 @@ impl Store {
         let row = sqlx::query_as!(
             Row,
             "/* practice */
-             SELECT practice_number, slug, name, base_url, source_dsn_ref, source_schema, source_settings,
+             SELECT practice_number, slug, name, base_url, source_dsn_ref, source_schema, source_mapping, source_settings,
                     late_commit_allowance_s, s3_prefix, options, suspended_at, created_at
              FROM headgate.practice WHERE practice_number = $1",
             practice.get(),
@@ -192,7 +201,7 @@ impl Store {
         let row = sqlx::query_as!(
             Row,
             "/* practice_by_base_url */
-             SELECT practice_number, slug, name, base_url, source_dsn_ref, source_schema, source_settings,
+             SELECT practice_number, slug, name, base_url, source_dsn_ref, source_schema, source_mapping, source_settings,
                     late_commit_allowance_s, s3_prefix, options, suspended_at, created_at
              FROM headgate.practice WHERE base_url = ANY($1) ORDER BY length(base_url) DESC LIMIT 1",
             candidates,
@@ -211,6 +220,7 @@ impl Store {
             practice,
             source_dsn_ref: record.source_dsn_ref,
             source_schema: record.source_schema,
+            source_mapping: record.source_mapping,
             source_settings: record.source_settings,
             late_commit_allowance_s: record.late_commit_allowance_s,
             s3_prefix: record.practice.s3_prefix,

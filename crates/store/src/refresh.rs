@@ -8,7 +8,8 @@ use crate::acquire::{RefreshLease, interval};
 use crate::{Error, Result, Store};
 
 impl Store {
-    /// Stores a catalogue and gives the lease back.
+    /// Stores a catalogue and gives the lease back. Where types, columns or mapping are others than before,
+    /// that is noted with its time.
     ///
     /// # Errors
     /// [`Error::LeaseLost`]; or when the database fails.
@@ -16,7 +17,10 @@ impl Store {
         let moved = sqlx::query!(
             "/* refreshed */
              UPDATE headgate.source_catalog
-                SET catalog = $3, refreshed_at = clock_timestamp(), failure = NULL, attempts = 0, retry_at = NULL,
+                SET changed_at = CASE WHEN catalog -> 'relations' IS DISTINCT FROM $3::jsonb -> 'relations'
+                                       AND catalog IS NOT NULL
+                                      THEN clock_timestamp() ELSE changed_at END,
+                    catalog = $3, refreshed_at = clock_timestamp(), failure = NULL, attempts = 0, retry_at = NULL,
                     lease_token = NULL, lease_expires_at = NULL, lease_worker = NULL
               WHERE practice_number = $1 AND lease_token = $2 AND lease_expires_at > clock_timestamp()",
             lease.practice.get(),

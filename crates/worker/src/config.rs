@@ -1,5 +1,6 @@
 //! What bounds a worker, as plain values.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Bounds and pace of a worker.
@@ -60,4 +61,6 @@ pub struct SourceDefaults {
     pub max_lag: Duration,
     /// Longest resource that is exported, in bytes.
     pub resource_bytes: usize,
+    /// Folder of the mapping sets that are files.
+    pub mappings: Option<PathBuf>,
 }

@@ -34,6 +34,9 @@ pub enum Error {
     /// The practice has gone, or was suspended.
     #[error("the practice is not there any more, or is suspended")]
     NoPractice,
+    /// The practice's mapping set.
+    #[error(transparent)]
+    Mapping(#[from] crate::mappings::MappingsError),
     /// A type that the export needs is no longer in the source.
     #[error("the source no longer has a usable relation for {0}")]
     NoRelation(headgate_domain::ResourceType),

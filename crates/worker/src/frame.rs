@@ -1,16 +1,17 @@
 //! Framing: rows become lines, lines become files.
 //!
-//! A body is copied once, from the driver's buffer into the file's; its hash and checksum are computed on the
-//! way. What cannot be exported is counted by reason and told in the error file, without any of its
+//! A body is copied once, from the driver's buffer into the file's; resources of templates are written straight
+//! into it. Hash and checksum are computed on the way. What cannot be exported is counted by reason and told in the error file, without any of its
 //! content, and the export goes on: one broken row must not keep a practice's other patients from theirs.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use headgate_domain::file_name::{FileNumber, Numbering};
+use headgate_domain::file_name::{FileNumber, Limits, Numbering};
+use headgate_domain::template::Program;
 use headgate_domain::{ResourceType, ids};
-use headgate_source::{Body, Cursor, Row};
+use headgate_source::{Body, Columns, Cursor, Row};
 use headgate_store::NewProblem;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
@@ -19,6 +20,9 @@ use crate::budget::{Budget, Taken};
 
 /// How much a file's buffer grows at a time, at least.
 const STEP: usize = 256 * 1024;
+
+/// What is kept free for the next row of templates, beside what the longest yet has taken.
+const SPARE: usize = 16 * 1024;
 
 /// Where a shard goes on: behind the last published file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,22 +52,30 @@ pub struct FilledFile {
 /// Fills files with rows and sends them on.
 pub struct Framer {
     resource_type: ResourceType,
-    file_resources: u32,
+    programs: Vec<Program>,
+    limits: Limits,
     file_bytes: usize,
+    resource_bytes: usize,
     budget: Budget,
     full: mpsc::Sender<FilledFile>,
     resume: Resume,
     open: Option<OpenFile>,
     problems: BTreeMap<Reason, u64>,
     compacted: Vec<u8>,
+    /// Bytes of the row of templates that took the most.
+    longest: usize,
 }
 
 /// What the framer needs to know of its shard.
 #[derive(Debug)]
 pub struct Frame {
     pub resource_type: ResourceType,
-    pub file_resources: u32,
+    /// What makes resources of a row's columns; none where rows have finished ones.
+    pub programs: Vec<Program>,
+    pub limits: Limits,
     pub file_bytes: usize,
+    /// Longest resource, in bytes.
+    pub resource_bytes: usize,
     pub resume: Resume,
 }
 
@@ -75,31 +87,37 @@ impl Framer {
     pub fn new(frame: Frame, budget: Budget, full: mpsc::Sender<FilledFile>) -> Self {
         Self {
             resource_type: frame.resource_type,
-            file_resources: frame.file_resources,
+            programs: frame.programs,
+            limits: frame.limits,
             file_bytes: frame.file_bytes,
+            resource_bytes: frame.resource_bytes,
             budget,
             full,
             resume: frame.resume,
             open: None,
             problems: BTreeMap::new(),
             compacted: Vec::new(),
+            longest: 0,
         }
     }
 
     /// Adds a row: `before` is the place before it, `after` the place behind it. Waits while the budget or
-    /// the uploads are behind: so the database waits too.
+    /// the uploads are behind: so the database waits too. Returns how many bytes it gave.
     pub async fn push(
         &mut self,
         row: &Row<'_>,
         before: Option<&Cursor>,
         after: &Cursor,
-    ) -> Result<(), Closed> {
+    ) -> Result<usize, Closed> {
+        if let Body::Columns(columns) = row.body {
+            return self.push_columns(row, &columns, before, after).await;
+        }
         let mut compacted = std::mem::take(&mut self.compacted);
         let result = match line(row, self.resource_type, &mut compacted) {
-            Ok(line) => self.add(line, before, after).await,
+            Ok(line) => self.add(line, before, after).await.map(|()| line.len()),
             Err(reason) => {
-                *self.problems.entry(reason).or_default() += 1;
-                Ok(())
+                self.pass_over(reason);
+                Ok(0)
             }
         };
         self.compacted = compacted;
@@ -112,8 +130,58 @@ impl Framer {
         }
         let file = self.open.get_or_insert_with(OpenFile::new);
         file.reserve(&self.budget, line.len() + 1).await;
-        file.add(line);
-        if file.resources >= self.resume.numbering.room(self.file_resources) {
+        file.body.extend_from_slice(line);
+        file.body.push(b'\n');
+        file.take_in(1);
+        self.close_if_full(after).await
+    }
+
+    /// Writes the resources of a row to the end of the file; where that makes it too long, they begin the next.
+    async fn push_columns(
+        &mut self,
+        row: &Row<'_>,
+        columns: &Columns<'_>,
+        before: Option<&Cursor>,
+        after: &Cursor,
+    ) -> Result<usize, Closed> {
+        if !ids::is_fhir_id(row.id) {
+            self.pass_over(Reason::IllegalId);
+            return Ok(0);
+        }
+        let mut file = self.open.take().unwrap_or_else(OpenFile::new);
+        file.reserve(&self.budget, self.longest + SPARE).await;
+        let start = file.body.len();
+        let mut resources = 0;
+        for program in &self.programs {
+            match assemble(program, row, columns, self.resource_bytes, &mut file.body) {
+                Ok(there) => resources += u32::from(there),
+                Err(reason) => *self.problems.entry(reason).or_default() += 1,
+            }
+        }
+        let bytes = file.body.len() - start;
+        self.longest = self.longest.max(bytes);
+        file.account(&self.budget).await;
+        if file.body.len() > self.file_bytes && file.resources > 0 && resources > 0 {
+            let tail = file.body.split_off(start);
+            self.open = Some(file);
+            self.close(before).await?;
+            file = OpenFile::new();
+            file.reserve(&self.budget, tail.len()).await;
+            file.body.extend_from_slice(&tail);
+        }
+        file.take_in(resources);
+        self.open = Some(file);
+        self.close_if_full(after).await?;
+        Ok(bytes)
+    }
+
+    fn pass_over(&mut self, reason: Reason) {
+        *self.problems.entry(reason).or_default() += 1;
+    }
+
+    async fn close_if_full(&mut self, after: &Cursor) -> Result<(), Closed> {
+        let resources = self.open.as_ref().map_or(0, |file| file.resources);
+        if resources > 0 && !self.resume.numbering.takes(resources, self.limits) {
             self.close(Some(after)).await?;
         }
         Ok(())
@@ -128,9 +196,9 @@ impl Framer {
 
     /// Sends the open file on, if there is one; the rows up to `end` are in it or before it.
     async fn close(&mut self, end: Option<&Cursor>) -> Result<(), Closed> {
-        let Some(file) = self.open.take() else { return Ok(()) };
+        let Some(file) = self.open.take_if(|file| file.resources > 0) else { return Ok(()) };
         let number = self.resume.numbering.current();
-        self.resume.numbering.close(file.resources, self.file_resources);
+        self.resume.numbering.close(file.resources, self.limits);
         self.resume.after = end.cloned();
         let filled = FilledFile {
             number,
@@ -163,6 +231,10 @@ struct OpenFile {
     resources: u32,
     sha256: aws_lc_rs::digest::Context,
     crc32: crc32fast::Hasher,
+    /// Bytes of the body that hash and checksum hold.
+    hashed: usize,
+    /// Bytes of its capacity that were taken from the budget.
+    reserved: usize,
     taken: Taken,
 }
 
@@ -173,6 +245,8 @@ impl OpenFile {
             resources: 0,
             sha256: aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256),
             crc32: crc32fast::Hasher::new(),
+            hashed: 0,
+            reserved: 0,
             taken: Taken::default(),
         }
     }
@@ -185,15 +259,25 @@ impl OpenFile {
         let grow = bytes.max(self.body.capacity() / 2).max(STEP);
         budget.take(&mut self.taken, grow).await;
         self.body.reserve_exact(grow);
+        self.reserved = self.body.capacity();
     }
 
-    fn add(&mut self, line: &[u8]) {
-        let start = self.body.len();
-        self.body.extend_from_slice(line);
-        self.body.push(b'\n');
-        self.sha256.update(&self.body[start..]);
-        self.crc32.update(&self.body[start..]);
-        self.resources += 1;
+    /// Takes what the body has grown beyond what was reserved from the budget.
+    async fn account(&mut self, budget: &Budget) {
+        let grown = self.body.capacity() - self.reserved;
+        if grown > 0 {
+            budget.take(&mut self.taken, grown).await;
+            self.reserved = self.body.capacity();
+        }
+    }
+
+    /// Counts what was written since the last time as so many resources.
+    fn take_in(&mut self, resources: u32) {
+        let lines = &self.body[self.hashed..];
+        self.sha256.update(lines);
+        self.crc32.update(lines);
+        self.hashed = self.body.len();
+        self.resources += resources;
     }
 }
 
@@ -246,7 +330,7 @@ fn line<'a>(row: &Row<'a>, t: ResourceType, compacted: &'a mut Vec<u8>) -> Resul
     let body = match row.body {
         Body::Json(body) => body,
         Body::TooLong(_) => return Err(Reason::TooLong),
-        Body::Null => return Err(Reason::Empty),
+        Body::Columns(_) | Body::Null => return Err(Reason::Empty),
     };
     check(body, row.id, row.trusted, t)?;
     if memchr::memchr(b'\n', body).is_none() {
@@ -256,6 +340,41 @@ fn line<'a>(row: &Row<'a>, t: ResourceType, compacted: &'a mut Vec<u8>) -> Resul
     compacted.clear();
     compacted.extend(body.iter().filter(|b| **b != b'\n'));
     Ok(compacted)
+}
+
+/// Writes the line of a resource that a template makes of a row, with its line feed; returns whether the row
+/// gives it. What cannot be exported is cut off again.
+fn assemble(
+    program: &Program,
+    row: &Row<'_>,
+    columns: &Columns<'_>,
+    resource_bytes: usize,
+    out: &mut Vec<u8>,
+) -> Result<bool, Reason> {
+    let start = out.len();
+    if !program.write(|column| columns.cell(column), out) {
+        return Ok(false);
+    }
+    let line = &out[start..];
+    let problem = if row.id.len() + program.suffix_length() > ids::FHIR_ID_LENGTH {
+        Some(Reason::IllegalId)
+    } else if line.len() > resource_bytes {
+        Some(Reason::TooLong)
+    } else if !row.trusted && std::str::from_utf8(line).is_err() {
+        Some(Reason::InvalidJson)
+    } else {
+        None
+    };
+    match problem {
+        Some(reason) => {
+            out.truncate(start);
+            Err(reason)
+        }
+        None => {
+            out.push(b'\n');
+            Ok(true)
+        }
+    }
 }
 
 fn check(body: &[u8], id: &str, trusted: bool, t: ResourceType) -> Result<(), Reason> {

@@ -25,6 +25,7 @@ mod finish;
 mod frame;
 mod housekeeping;
 mod lease_keeper;
+pub mod mappings;
 mod plan;
 mod purge;
 mod read;

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::Error;
 use crate::acquire_loop::Ended;
 use crate::context::Context;
+use crate::mappings;
 use crate::read::{Slice, stored};
 
 /// Members whose rows are counted at a time.
@@ -37,7 +38,7 @@ pub async fn run(context: Arc<Context>, lease: PlanLease, stop: CancellationToke
     let source = context.sources.get(&binding)?;
     let mut state = context.store.plan_state(&lease).await?;
     if state.transaction_time.is_none() {
-        fix_horizon(&context, &lease, &source, &state).await?;
+        fix_horizon(&context, &lease, &binding, &source, &state).await?;
         state = context.store.plan_state(&lease).await?;
     }
     let marker = Marker {
@@ -71,10 +72,12 @@ pub async fn run(context: Arc<Context>, lease: PlanLease, stop: CancellationToke
 async fn fix_horizon(
     context: &Context,
     lease: &PlanLease,
+    binding: &SourceBinding,
     source: &Source,
     state: &PlanState,
 ) -> Result<(), Error> {
-    let catalog = source.catalog().await?;
+    let mappings = mappings::of(&context.store, context.config.source.mappings.as_deref(), binding).await?;
+    let catalog = source.catalog(mappings.as_ref()).await?;
     let streams = streams(&catalog, state)?;
     let horizon = source.horizon().await?;
     if horizon.lag > context.config.source.max_lag {
@@ -96,23 +99,26 @@ async fn fix_horizon(
     Ok(())
 }
 
-/// One stream per type. At Group level the patients' types are read by members; the directory and
+/// A stream for each relation of each type. At Group level the patients' types are read by members; the directory and
 /// Medication are read whole at every level.
 fn streams(catalog: &Catalog, state: &PlanState) -> Result<Vec<NewStream>, Error> {
     let by_members = matches!(state.level, Level::Group(_));
-    state
-        .types
-        .iter()
-        .map(|t| {
-            let relation = catalog.relation(*t).ok_or(Error::NoRelation(*t))?;
-            Ok(NewStream {
+    let mut streams = Vec::new();
+    for t in &state.types {
+        let before = streams.len();
+        for relation in catalog.relations_of(*t) {
+            streams.push(NewStream {
                 resource_type: *t,
                 relation: serde_json::to_value(relation)
                     .map_err(|source| Error::Stored { what: "relation", source })?,
                 by_cohort: by_members && t.is_patient_owned(),
-            })
-        })
-        .collect()
+            });
+        }
+        if streams.len() == before {
+            return Err(Error::NoRelation(*t));
+        }
+    }
+    Ok(streams)
 }
 
 struct Planner<'a> {
@@ -137,13 +143,13 @@ impl Planner<'_> {
             match self.source.boundary(&relation, &self.marker, lower.as_ref(), shard_rows).await? {
                 Boundary::Next { rows, last } => {
                     let slice = Slice::All { lower: lower.take(), upper: Some(last.clone()) };
-                    let shard = self.shard(&slice, rows)?;
+                    let shard = self.shard(&relation, &slice, rows)?;
                     self.add(stream.stream, &[shard], Some(&PlanCursor::Key(last.clone()))).await?;
                     lower = Some(last);
                 }
                 Boundary::Last { rows: 0 } => return self.add(stream.stream, &[], None).await,
                 Boundary::Last { rows } => {
-                    let shard = self.shard(&Slice::All { lower, upper: None }, rows)?;
+                    let shard = self.shard(&relation, &Slice::All { lower, upper: None }, rows)?;
                     return self.add(stream.stream, &[shard], None).await;
                 }
             }
@@ -168,7 +174,7 @@ impl Planner<'_> {
             for (patient, rows) in counts {
                 let run = Run::extend(open.take(), patient, rows);
                 if run.rows >= self.context.config.shard_rows {
-                    let shard = self.shard(&run.slice(), run.rows)?;
+                    let shard = self.shard(&relation, &run.slice(), run.rows)?;
                     self.add(stream.stream, &[shard], Some(&PlanCursor::Member(run.last))).await?;
                 } else {
                     open = Some(run);
@@ -176,17 +182,17 @@ impl Planner<'_> {
             }
             after = Some(last);
         }
-        let rest = open.map(|run| self.shard(&run.slice(), run.rows)).transpose()?;
+        let rest = open.map(|run| self.shard(&relation, &run.slice(), run.rows)).transpose()?;
         self.add(stream.stream, rest.as_slice(), None).await
     }
 
-    fn shard(&self, slice: &Slice, rows: u64) -> Result<NewShard, Error> {
+    fn shard(&self, relation: &Relation, slice: &Slice, rows: u64) -> Result<NewShard, Error> {
         let file_resources =
             self.binding.options.file_resources.unwrap_or(self.context.config.file_resources);
         Ok(NewShard {
             slice: serde_json::to_value(slice).map_err(|source| Error::Stored { what: "slice", source })?,
             rows,
-            numbers: numbers_for(rows, file_resources, 1).max(1),
+            numbers: numbers_for(rows, file_resources, relation.most_per_row()).max(1),
         })
     }
 

@@ -144,8 +144,8 @@ async fn page(
         match page.next().await? {
             PageItem::Row(row) => {
                 let after = row.cursor();
-                framer.push(&row, cursor.as_ref(), &after).await?;
-                seen.add(&row);
+                seen.bytes += framer.push(&row, cursor.as_ref(), &after).await? as u64;
+                seen.rows += 1;
                 *cursor = Some(after);
             }
             PageItem::End(end) => break end,
@@ -161,16 +161,6 @@ async fn page(
 struct Seen {
     rows: u64,
     bytes: u64,
-}
-
-impl Seen {
-    fn add(&mut self, row: &headgate_source::Row<'_>) {
-        self.rows += 1;
-        self.bytes += match row.body {
-            headgate_source::Body::Json(body) => body.len() as u64,
-            _ => 0,
-        };
-    }
 }
 
 /// How many rows a page has.

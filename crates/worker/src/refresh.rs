@@ -7,12 +7,14 @@ use headgate_store::RefreshLease;
 use crate::Error;
 use crate::acquire_loop::Ended;
 use crate::context::Context;
+use crate::mappings;
 
 /// Reads a practice's catalogue.
 pub async fn run(context: Arc<Context>, lease: RefreshLease) -> Result<Ended, Error> {
     let binding = context.store.source_binding(lease.practice).await?.ok_or(Error::NoPractice)?;
     let source = context.sources.get(&binding)?;
-    let catalog = source.catalog().await?;
+    let mappings = mappings::of(&context.store, context.config.source.mappings.as_deref(), &binding).await?;
+    let catalog = source.catalog(mappings.as_ref()).await?;
     for unusable in &catalog.unusable {
         tracing::warn!(practice = %lease.practice, relation = %unusable.relation, problem = %unusable.problem, "a relation cannot be used");
     }

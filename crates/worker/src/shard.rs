@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
-use headgate_domain::file_name::Numbering;
+use headgate_domain::file_name::{Limits, Numbering};
 use headgate_store::{NewProblem, Publication, PublishedFile, ShardLease};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -37,7 +37,12 @@ pub async fn run(context: Arc<Context>, lease: ShardLease, stop: CancellationTok
     let read = read::of(&context.store, &lease).await?;
     let frame = Frame {
         resource_type: lease.resource_type,
-        file_resources: binding.options.file_resources.unwrap_or(context.config.file_resources),
+        programs: read.relation.programs()?,
+        limits: Limits {
+            file_resources: binding.options.file_resources.unwrap_or(context.config.file_resources),
+            per_row: read.relation.most_per_row(),
+        },
+        resource_bytes: context.config.source.resource_bytes,
         file_bytes: context.config.file_bytes,
         resume: resume.clone(),
     };

@@ -13,6 +13,7 @@ use url::Url;
 
 use super::Answer;
 use super::input::{Input, id, practice, text};
+use super::mappings::is_set_name;
 use crate::error::ApiError;
 use crate::respond;
 use crate::state::ApiState;
@@ -38,6 +39,7 @@ pub(crate) struct SourceInput {
     dsn_ref: String,
     #[serde(default = "default_schema")]
     schema: String,
+    mapping: Option<String>,
     #[serde(default)]
     settings: BTreeMap<String, String>,
     late_commit_allowance_s: Option<u32>,
@@ -76,6 +78,9 @@ fn checked(body: CreatePractice) -> Result<NewPractice, ApiError> {
     if !is_identifier(&source.schema) {
         return Err(invalid("source.schema must be a lower-case name of PostgreSQL: [a-z_][a-z0-9_]{0,62}"));
     }
+    if source.mapping.as_deref().is_some_and(|name| !is_set_name(name)) {
+        return Err(invalid("source.mapping must be the name of a mapping set: [a-z0-9][a-z0-9-]{0,62}"));
+    }
     let is_setting = |(name, value): (&String, &String)| {
         name.split_once('.')
             .is_some_and(|(class, rest)| is_identifier(class) && rest.split('.').all(is_identifier))
@@ -103,6 +108,7 @@ fn checked(body: CreatePractice) -> Result<NewPractice, ApiError> {
         },
         source_dsn_ref: source.dsn_ref,
         source_schema: source.schema,
+        source_mapping: source.mapping,
         source_settings: source.settings.into_iter().collect(),
         late_commit_allowance_s: source.late_commit_allowance_s,
     })
@@ -195,6 +201,7 @@ fn shown(state: &ApiState, record: &PracticeRecord) -> Value {
         "source": {
             "dsn_ref": record.source_dsn_ref,
             "schema": record.source_schema,
+            "mapping": record.source_mapping,
             "settings": settings,
             "late_commit_allowance_s": record.late_commit_allowance_s,
         },
@@ -213,6 +220,7 @@ async fn source_shown(state: &ApiState, number: PracticeNumber) -> Result<Value,
         "types": types,
         "refreshed_at": entry.refreshed_at,
         "requested_at": entry.requested_at,
+        "changed_at": entry.changed_at,
         "failure": entry.failure,
     }))
 }

@@ -7,11 +7,11 @@
 //! the export.
 
 use axum::response::Response;
-use chrono::Utc;
+use chrono::{DateTime, SecondsFormat, Utc};
 use headgate_domain::authorize::{AuthorizedExport, authorize};
-use headgate_domain::outcome::{Issue, OperationOutcome};
+use headgate_domain::outcome::{Issue, IssueCode, OperationOutcome};
 use headgate_domain::practice::Practice;
-use headgate_domain::request::{self, Headers, Level};
+use headgate_domain::request::{self, Headers, Level, Note};
 use headgate_domain::{ExportId, ResourceType};
 use headgate_store::{Audit, NewExport};
 use http::header::{ACCEPT, CONTENT_LOCATION, HeaderMap, HeaderName};
@@ -40,19 +40,33 @@ pub(crate) async fn kick_off(
     let accept = joined(&request.headers, &ACCEPT);
     let prefer = joined(&request.headers, &HeaderName::from_static("prefer"));
     let headers = Headers { accept: accept.as_deref(), prefer: prefer.as_deref() };
-    let parsed = request::parse_get(level, query, headers, &practice.options, Utc::now())
+    let mut parsed = request::parse_get(level, query, headers, &practice.options, Utc::now())
         .map_err(ApiError::BadRequest)?;
 
     let catalog = state.store().catalog(practice.number).await?;
+    let changed_at = catalog.as_ref().and_then(|entry| entry.changed_at);
     let Some(in_source) = catalog.and_then(|entry| entry.types) else {
         state.store().ring_for_refresh(practice.number).await?;
         return Err(ApiError::NeverRefreshed);
     };
+    parsed.notes.extend(remapped(parsed.since, changed_at));
     let authorized = authorize(parsed, &principal.scopes, &principal.consent, &in_source)?;
 
     let mark = if query.is_empty() { "" } else { "?" };
     let request_url = format!("{}{rest}{mark}{query}", practice.base());
     start(state, practice, &principal, &authorized, &request_url).await
+}
+
+/// A note for a client that asks for changes since a time before the mapping changed: what the new mapping
+/// makes of unchanged rows is not among them.
+fn remapped(since: Option<DateTime<Utc>>, changed_at: Option<DateTime<Utc>>) -> Option<Note> {
+    let changed_at = changed_at.filter(|changed_at| since.is_some_and(|since| since < *changed_at))?;
+    let changed_at = changed_at.to_rfc3339_opts(SecondsFormat::Secs, true);
+    let text = format!(
+        "the types or the mapping of this practice's data changed at {changed_at}, after _since; resources that \
+         did not change otherwise are not in this export: a full export is needed to have them anew"
+    );
+    Some(Note { issue: Issue::warning(IssueCode::Informational, text), ignored: false })
 }
 
 /// Starts what was authorized, and says where to poll.
@@ -112,6 +126,15 @@ fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_client_is_told_when_the_mapping_changed_after_its_since() {
+        let at = |text: &str| Some(text.parse::<DateTime<Utc>>().unwrap());
+        let (before, after) = (at("2026-01-01T00:00:00Z"), at("2026-02-01T00:00:00Z"));
+        assert!(remapped(before, after).unwrap().issue.diagnostics().contains("2026-02-01T00:00:00Z"));
+        assert!(remapped(after, before).is_none() && remapped(None, after).is_none());
+        assert!(remapped(before, None).is_none());
+    }
 
     #[test]
     fn preferences_in_several_headers_are_one_list() {

@@ -1,5 +1,6 @@
-//! `[source]`: how gently the practices' databases are treated.
+//! `[source]`: how gently the practices' databases are treated, and where their mappings are.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -24,6 +25,8 @@ pub struct Source {
     pub prepared_allowance_s: u64,
     /// Seconds transactionTime may lie behind before it is an alarm.
     pub max_lag_s: u64,
+    /// Folder of the mapping sets; empty: none.
+    pub mappings_dir: PathBuf,
 }
 
 impl Source {
@@ -61,6 +64,12 @@ impl Source {
     #[must_use]
     pub fn max_lag(&self) -> Duration {
         Duration::from_secs(self.max_lag_s)
+    }
+
+    /// The folder of the mapping sets, if there is one.
+    #[must_use]
+    pub fn mappings_dir(&self) -> Option<PathBuf> {
+        Some(self.mappings_dir.clone()).filter(|folder| !folder.as_os_str().is_empty())
     }
 
     pub(super) fn check(&self, checks: &mut Checks) {

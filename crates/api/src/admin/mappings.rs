@@ -1,0 +1,88 @@
+//! `/admin/v1/mappings`: mapping sets, which say how the columns of a kind of EHR become resources
+//! (`docs/MAPPING.md`).
+
+use std::collections::BTreeMap;
+
+use axum::extract::{Path, State};
+use headgate_domain::mapping::{Json, MappingSet};
+use headgate_domain::practice::UsCore;
+use headgate_store::Audit;
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::Answer;
+use super::input::Input;
+use crate::error::ApiError;
+use crate::respond;
+use crate::state::ApiState;
+
+/// A mapping set: file names and their documents.
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Files {
+    files: BTreeMap<String, Json>,
+}
+
+/// `GET mappings`
+pub(crate) async fn list(State(state): State<ApiState>) -> Answer {
+    let sets = state.store().mapping_sets().await?;
+    let shown = |set: &headgate_store::MappingSetSummary| json!({ "name": set.name, "files": set.files, "updated_at": set.updated_at });
+    let sets: Vec<Value> = sets.iter().map(shown).collect();
+    Ok(respond::json(StatusCode::OK, &json!({ "mappings": sets })))
+}
+
+/// `GET mappings/{name}`: the documents, their members in the order in which they were sent.
+pub(crate) async fn show(State(state): State<ApiState>, Path(name): Path<String>) -> Answer {
+    let texts = state.store().mapping_set(&name).await?.ok_or(ApiError::Missing("mapping set"))?;
+    let document = |text: &String| serde_json::from_str(text).unwrap_or(Json::Null);
+    let files = texts.iter().map(|(file, text)| (file.clone(), document(text))).collect();
+    Ok(respond::json(StatusCode::OK, &Files { files }))
+}
+
+/// `PUT mappings/{name}`: stores a set in place of one of the same name. Nothing is stored of a set in which
+/// anything is wrong; the practices that use it are looked at anew.
+pub(crate) async fn put(
+    State(state): State<ApiState>,
+    Path(name): Path<String>,
+    Input(body): Input<Files>,
+) -> Answer {
+    if !is_set_name(&name) {
+        let text = "a mapping set's name: lower-case letters, digits and hyphens, at most 63";
+        return Err(ApiError::Invalid(text.to_owned()).into());
+    }
+    if body.files.is_empty() {
+        return Err(ApiError::Invalid("files: a mapping set has at least one file".to_owned()).into());
+    }
+    let texts: BTreeMap<String, String> =
+        body.files.iter().map(|(file, document)| (file.clone(), document.to_line())).collect();
+    for version in [UsCore::V6_1_0, UsCore::V7_0_0] {
+        let files = texts.iter().map(|(file, text)| (file.as_str(), text.as_str()));
+        MappingSet::parse(files, version).map_err(|error| ApiError::Invalid(error.to_string()))?;
+    }
+    let files: Vec<&String> = texts.keys().collect();
+    let audit = Audit::new("operator", "mapping.put").with(json!({ "mapping": name, "files": files }));
+    let created = state.store().put_mapping_set(&name, &texts, &audit).await?;
+    let status = if created { StatusCode::CREATED } else { StatusCode::OK };
+    Ok(respond::json(status, &json!({ "name": name, "files": files })))
+}
+
+/// Whether a text can be the name of a mapping set, which is also that of a folder.
+pub(super) fn is_set_name(text: &str) -> bool {
+    (1..=63).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        && !text.starts_with('-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_set_cannot_leave_its_folder() {
+        assert!(is_set_name("reference-ehr") && is_set_name("7"));
+        for wrong in ["", "-a", "a/b", "..", "A", "a b", &"a".repeat(64)] {
+            assert!(!is_set_name(wrong), "{wrong}");
+        }
+    }
+}
