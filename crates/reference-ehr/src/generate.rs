@@ -10,15 +10,15 @@
 //! [`GenerateOptions::line_bytes`]) lines of any length. Each refers only to documents written before it, so
 //! every reference resolves, wherever the wanted number is reached.
 
-mod codes;
+pub(crate) mod codes;
 mod directory;
-mod json;
-mod moment;
-mod names;
+pub(crate) mod json;
+pub(crate) mod moment;
+pub(crate) mod names;
 mod output;
 mod patient;
 mod plan;
-mod rng;
+pub(crate) mod rng;
 mod visit;
 
 use std::collections::BTreeMap;

@@ -2,33 +2,33 @@
 
 /// One code of a code system.
 #[derive(Debug)]
-pub(super) struct Code {
+pub(crate) struct Code {
     pub system: &'static str,
     pub code: &'static str,
     pub display: &'static str,
 }
 
-const fn code(system: &'static str, code: &'static str, display: &'static str) -> Code {
+pub(crate) const fn code(system: &'static str, code: &'static str, display: &'static str) -> Code {
     Code { system, code, display }
 }
 
-pub(super) const fn snomed(c: &'static str, display: &'static str) -> Code {
+pub(crate) const fn snomed(c: &'static str, display: &'static str) -> Code {
     code("http://snomed.info/sct", c, display)
 }
 
-pub(super) const fn loinc(c: &'static str, display: &'static str) -> Code {
+pub(crate) const fn loinc(c: &'static str, display: &'static str) -> Code {
     code("http://loinc.org", c, display)
 }
 
-const fn rxnorm(c: &'static str, display: &'static str) -> Code {
+pub(crate) const fn rxnorm(c: &'static str, display: &'static str) -> Code {
     code("http://www.nlm.nih.gov/research/umls/rxnorm", c, display)
 }
 
-const fn icd10(c: &'static str) -> Code {
+pub(crate) const fn icd10(c: &'static str) -> Code {
     code("http://hl7.org/fhir/sid/icd-10-cm", c, "")
 }
 
-const fn cvx(c: &'static str, display: &'static str) -> Code {
+pub(crate) const fn cvx(c: &'static str, display: &'static str) -> Code {
     code("http://hl7.org/fhir/sid/cvx", c, display)
 }
 
@@ -45,23 +45,23 @@ macro_rules! hl7 {
         }
     };
 }
-pub(super) use hl7;
+pub(crate) use hl7;
 
 /// A problem: its SNOMED code, its ICD-10-CM code and the formulary's drug for it.
-pub(super) struct Problem {
+pub(crate) struct Problem {
     pub snomed: Code,
     pub icd10: Code,
     pub drug: usize,
 }
 
-const fn problem(snomed: Code, icd: &'static str, drug: usize) -> Problem {
+pub(crate) const fn problem(snomed: Code, icd: &'static str, drug: usize) -> Problem {
     Problem { snomed, icd10: icd10(icd), drug }
 }
 
 /// The first two decide the course of blood pressure and blood sugar.
-pub(super) const HYPERTENSION: usize = 0;
-pub(super) const DIABETES: usize = 1;
-pub(super) static CHRONIC: [Problem; 10] = [
+pub(crate) const HYPERTENSION: usize = 0;
+pub(crate) const DIABETES: usize = 1;
+pub(crate) static CHRONIC: [Problem; 10] = [
     problem(snomed("59621000", "Hypertension"), "I10", 0),
     problem(snomed("44054006", "Diabetes mellitus type 2"), "E11.9", 1),
     problem(snomed("55822004", "Hyperlipidemia"), "E78.5", 2),
@@ -74,7 +74,7 @@ pub(super) static CHRONIC: [Problem; 10] = [
     problem(snomed("235595009", "Gastroesophageal reflux disease"), "K21.9", 8),
 ];
 
-pub(super) static ACUTE: [Problem; 10] = [
+pub(crate) static ACUTE: [Problem; 10] = [
     problem(snomed("444814009", "Viral sinusitis (disorder)"), "J01.90", 9),
     problem(snomed("195662009", "Acute viral pharyngitis (disorder)"), "J02.9", 9),
     problem(snomed("10509002", "Acute bronchitis (disorder)"), "J20.9", 10),
@@ -88,7 +88,7 @@ pub(super) static ACUTE: [Problem; 10] = [
 ];
 
 /// The practice's formulary: what its Medication rows hold.
-pub(super) static FORMULARY: [Code; 12] = [
+pub(crate) static FORMULARY: [Code; 12] = [
     rxnorm("314076", "lisinopril 10 MG Oral Tablet"),
     rxnorm("860975", "24 HR Metformin hydrochloride 500 MG Extended Release Oral Tablet"),
     rxnorm("312961", "Simvastatin 20 MG Oral Tablet"),
@@ -106,7 +106,7 @@ pub(super) static FORMULARY: [Code; 12] = [
     rxnorm("562251", "Amoxicillin 250 MG / Clavulanate 125 MG Oral Tablet"),
 ];
 
-pub(super) static VACCINES: [Code; 7] = [
+pub(crate) static VACCINES: [Code; 7] = [
     cvx("140", "Influenza, seasonal, injectable, preservative free"),
     cvx("113", "Td (adult) preservative free"),
     cvx("133", "Pneumococcal conjugate PCV 13"),
@@ -116,7 +116,7 @@ pub(super) static VACCINES: [Code; 7] = [
     cvx("115", "Tdap"),
 ];
 
-pub(super) static PROCEDURES: [Code; 7] = [
+pub(crate) static PROCEDURES: [Code; 7] = [
     snomed("430193006", "Medication Reconciliation (procedure)"),
     snomed("76601001", "Intramuscular injection"),
     snomed("127783003", "Spirometry (procedure)"),
@@ -127,7 +127,7 @@ pub(super) static PROCEDURES: [Code; 7] = [
 ];
 
 /// An allergen and its FHIR category.
-pub(super) static ALLERGENS: [(Code, &str); 6] = [
+pub(crate) static ALLERGENS: [(Code, &str); 6] = [
     (snomed("300916003", "Latex allergy"), "environment"),
     (snomed("232350006", "House dust mite allergy"), "environment"),
     (snomed("418689008", "Allergy to grass pollen"), "environment"),
@@ -136,20 +136,20 @@ pub(super) static ALLERGENS: [(Code, &str); 6] = [
     (rxnorm("7980", "penicillin G"), "medication"),
 ];
 
-pub(super) static REACTIONS: [Code; 4] = [
+pub(crate) static REACTIONS: [Code; 4] = [
     snomed("271807003", "Eruption of skin"),
     snomed("126485001", "Urticaria"),
     snomed("422587007", "Nausea"),
     snomed("56018004", "Wheezing (finding)"),
 ];
 
-pub(super) static DEVICES: [Code; 2] = [
+pub(crate) static DEVICES: [Code; 2] = [
     snomed("706004007", "Implantable cardiac pacemaker (physical object)"),
     snomed("72506001", "Implantable defibrillator, device (physical object)"),
 ];
 
 /// A care plan, its activity and the goal that comes with it.
-pub(super) static PLANS: [(Code, Code, &str); 3] = [
+pub(crate) static PLANS: [(Code, Code, &str); 3] = [
     (
         snomed("443402002", "Lifestyle education regarding hypertension"),
         snomed("386463000", "Prescribed activity/exercise education"),
@@ -167,27 +167,27 @@ pub(super) static PLANS: [(Code, Code, &str); 3] = [
     ),
 ];
 
-pub(super) static VISIT_TYPES: [Code; 4] = [
+pub(crate) static VISIT_TYPES: [Code; 4] = [
     snomed("162673000", "General examination of patient (procedure)"),
     snomed("185345009", "Encounter for symptom"),
     snomed("390906007", "Follow-up encounter"),
     snomed("185347001", "Encounter for problem"),
 ];
 
-pub(super) static NOTE_TYPES: [Code; 3] = [
+pub(crate) static NOTE_TYPES: [Code; 3] = [
     loinc("11506-3", "Progress note"),
     loinc("34117-2", "History and physical note"),
     loinc("11488-4", "Consult note"),
 ];
 
-pub(super) static SMOKING: [Code; 3] = [
+pub(crate) static SMOKING: [Code; 3] = [
     snomed("266919005", "Never smoked tobacco (finding)"),
     snomed("8517006", "Ex-smoker (finding)"),
     snomed("449868002", "Smokes tobacco daily (finding)"),
 ];
 
 /// A laboratory test: code, unit, decimals, and the ordinary range in the last decimal.
-pub(super) struct Test {
+pub(crate) struct Test {
     pub code: Code,
     pub unit: &'static str,
     pub decimals: u32,
@@ -195,18 +195,18 @@ pub(super) struct Test {
     pub high: i64,
 }
 
-const fn test(code: Code, unit: &'static str, decimals: u32, low: i64, high: i64) -> Test {
+pub(crate) const fn test(code: Code, unit: &'static str, decimals: u32, low: i64, high: i64) -> Test {
     Test { code, unit, decimals, low, high }
 }
 
 /// A panel: its code and its tests.
-pub(super) struct Panel {
+pub(crate) struct Panel {
     pub code: Code,
     pub tests: &'static [Test],
 }
 
 /// The first panel holds the glucose and A1c that diabetes raises.
-pub(super) static PANELS: [Panel; 3] = [
+pub(crate) static PANELS: [Panel; 3] = [
     Panel {
         code: loinc("51990-0", "Basic metabolic panel - Blood"),
         tests: &[
@@ -263,7 +263,7 @@ pub(super) static PANELS: [Panel; 3] = [
 ];
 
 /// A specialty of the NUCC provider taxonomy.
-pub(super) static SPECIALTIES: [Code; 4] = [
+pub(crate) static SPECIALTIES: [Code; 4] = [
     code("http://nucc.org/provider-taxonomy", "207Q00000X", "Family Medicine Physician"),
     code("http://nucc.org/provider-taxonomy", "207R00000X", "Internal Medicine Physician"),
     code("http://nucc.org/provider-taxonomy", "207N00000X", "Dermatology Physician"),

@@ -15,7 +15,7 @@ pub(super) struct Json {
 
 /// A number with a fixed count of decimals: `Decimal(710, 2)` is `7.10`, and stays `7.10`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Decimal(pub i64, pub u32);
+pub(crate) struct Decimal(pub i64, pub u32);
 
 impl Json {
     /// Starts a resource: its type, id and meta, with `profile` below `http://hl7.org/fhir/us/core/`.

@@ -2,42 +2,42 @@
 
 use chrono::{DateTime, Datelike, Timelike};
 
-pub(super) const MINUTE: i64 = 60;
-pub(super) const HOUR: i64 = 60 * MINUTE;
-pub(super) const DAY: i64 = 24 * HOUR;
-pub(super) const YEAR: i64 = 365 * DAY + 6 * HOUR;
+pub(crate) const MINUTE: i64 = 60;
+pub(crate) const HOUR: i64 = 60 * MINUTE;
+pub(crate) const DAY: i64 = 24 * HOUR;
+pub(crate) const YEAR: i64 = 365 * DAY + 6 * HOUR;
 
 /// The practice's clock is five hours behind UTC all year.
 const OFFSET: i64 = -5 * HOUR;
 
 /// Seconds since 1970 in UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Moment(pub i64);
+pub(crate) struct Moment(pub i64);
 
 /// The first day that a chart may begin, and the day on which all of them end. Fixed, because the same
 /// seed must give the same bytes on every day.
-pub(super) const FIRST_DAY: Moment = Moment(1_483_272_000); // 2017-01-01T12:00:00Z
-pub(super) const LAST_DAY: Moment = Moment(1_751_284_800); // 2025-06-30T12:00:00Z
+pub(crate) const FIRST_DAY: Moment = Moment(1_483_272_000); // 2017-01-01T12:00:00Z
+pub(crate) const LAST_DAY: Moment = Moment(1_751_284_800); // 2025-06-30T12:00:00Z
 
 impl Moment {
-    pub(super) fn plus(self, seconds: i64) -> Self {
+    pub(crate) fn plus(self, seconds: i64) -> Self {
         Self(self.0 + seconds)
     }
 
     /// `2024-03-07T14:05:09.000Z`: a FHIR `instant`.
-    pub(super) fn write_instant(self, out: &mut Vec<u8>) {
+    pub(crate) fn write_instant(self, out: &mut Vec<u8>) {
         write_clock(self.0, out);
         out.extend_from_slice(b".000Z");
     }
 
     /// `2024-03-07T09:05:09-05:00`: a FHIR `dateTime` as the practice's clock showed it.
-    pub(super) fn write_local(self, out: &mut Vec<u8>) {
+    pub(crate) fn write_local(self, out: &mut Vec<u8>) {
         write_clock(self.0 + OFFSET, out);
         out.extend_from_slice(b"-05:00");
     }
 
     /// `2024-03-07`: a FHIR `date`.
-    pub(super) fn write_date(self, out: &mut Vec<u8>) {
+    pub(crate) fn write_date(self, out: &mut Vec<u8>) {
         let at = DateTime::from_timestamp(self.0 + OFFSET, 0).unwrap_or_default();
         write_digits(u32::try_from(at.year()).unwrap_or(0), 4, out);
         out.push(b'-');

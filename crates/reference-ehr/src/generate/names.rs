@@ -1,7 +1,7 @@
 //! Names and places. Made up by combining lists, so nobody is meant; many scripts and both forms of
 //! accents (composed, and with combining characters), because real patients have such names.
 
-pub(super) static FAMILY: [&str; 28] = [
+pub(crate) static FAMILY: [&str; 28] = [
     "Abbott",
     "Alvarez",
     "Núñez",
@@ -32,7 +32,7 @@ pub(super) static FAMILY: [&str; 28] = [
     "Þórsson",
 ];
 
-pub(super) static FEMALE: [&str; 14] = [
+pub(crate) static FEMALE: [&str; 14] = [
     "Zoë",
     "Ame\u{301}lie",
     "Maria",
@@ -49,7 +49,7 @@ pub(super) static FEMALE: [&str; 14] = [
     "Priya",
 ];
 
-pub(super) static MALE: [&str; 14] = [
+pub(crate) static MALE: [&str; 14] = [
     "José",
     "Rene\u{301}",
     "James",
@@ -67,7 +67,7 @@ pub(super) static MALE: [&str; 14] = [
 ];
 
 /// City, state and ZIP code.
-pub(super) static CITIES: [(&str, &str, &str); 6] = [
+pub(crate) static CITIES: [(&str, &str, &str); 6] = [
     ("Springfield", "MA", "01103"),
     ("Worcester", "MA", "01608"),
     ("Cañon City", "CO", "81212"),
@@ -76,12 +76,12 @@ pub(super) static CITIES: [(&str, &str, &str); 6] = [
     ("Madison", "WI", "53703"),
 ];
 
-pub(super) static STREETS: [&str; 6] =
+pub(crate) static STREETS: [&str; 6] =
     ["Main Street", "Elm Avenue", "Calle de la Peña", "Lake Shore Drive", "3rd Street \"Rear\"", "Mill Road"];
 
 /// Sentences of a visit note. They hold what breaks careless code: quotes, backslashes, line feeds, tabs,
 /// and U+2028, which is a legal character of a JSON string and not the end of a line.
-pub(super) static NOTES: [&str; 7] = [
+pub(crate) static NOTES: [&str; 7] = [
     "Patient reports feeling \"much better\" since the last visit.",
     "Plan:\n\t- continue present medication\n\t- return in 3 months",
     "Scanned letter kept under C:\\letters\\2024\\inbound.",
@@ -92,15 +92,15 @@ pub(super) static NOTES: [&str; 7] = [
 ];
 
 /// Race and ethnicity in the codes of `urn:oid:2.16.840.1.113883.6.238`, and display.
-pub(super) static RACES: [(&str, &str); 4] = [
+pub(crate) static RACES: [(&str, &str); 4] = [
     ("2106-3", "White"),
     ("2054-5", "Black or African American"),
     ("2028-9", "Asian"),
     ("1002-5", "American Indian or Alaska Native"),
 ];
 
-pub(super) static ETHNICITIES: [(&str, &str); 2] =
+pub(crate) static ETHNICITIES: [(&str, &str); 2] =
     [("2186-5", "Not Hispanic or Latino"), ("2135-2", "Hispanic or Latino")];
 
 /// Language code (BCP 47) and display.
-pub(super) static LANGUAGES: [(&str, &str); 3] = [("en", "English"), ("es", "Spanish"), ("vi", "Vietnamese")];
+pub(crate) static LANGUAGES: [(&str, &str); 3] = [("en", "English"), ("es", "Spanish"), ("vi", "Vietnamese")];

@@ -6,17 +6,17 @@ use std::fmt::Write as _;
 
 /// A stream of random numbers that a seed determines.
 #[derive(Debug, Clone)]
-pub(super) struct Rng(u64);
+pub(crate) struct Rng(u64);
 
 impl Rng {
     /// The stream number `stream` of a seed; streams of one seed are independent of each other.
-    pub(super) fn new(seed: u64, stream: u64) -> Self {
+    pub(crate) fn new(seed: u64, stream: u64) -> Self {
         let mut rng = Self(seed);
         let mixed = rng.next();
         Self(mixed ^ stream.wrapping_mul(0xD1B5_4A32_D192_ED03))
     }
 
-    pub(super) fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -25,32 +25,32 @@ impl Rng {
     }
 
     /// A number from `low` to `high`, both included.
-    pub(super) fn between(&mut self, low: i64, high: i64) -> i64 {
+    pub(crate) fn between(&mut self, low: i64, high: i64) -> i64 {
         let span = u128::from(high.abs_diff(low)) + 1;
         let offset = (u128::from(self.next()) * span) >> 64;
         low + i64::try_from(offset).expect("an offset within the span of two i64 that are near each other")
     }
 
     /// True in `percent` of all cases.
-    pub(super) fn chance(&mut self, percent: i64) -> bool {
+    pub(crate) fn chance(&mut self, percent: i64) -> bool {
         self.between(1, 100) <= percent
     }
 
-    pub(super) fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
+    pub(crate) fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
         &from[self.index(from.len())]
     }
 
-    pub(super) fn word(&mut self, from: &[&'static str]) -> &'static str {
+    pub(crate) fn word(&mut self, from: &[&'static str]) -> &'static str {
         from[self.index(from.len())]
     }
 
-    pub(super) fn index(&mut self, len: usize) -> usize {
+    pub(crate) fn index(&mut self, len: usize) -> usize {
         let last = i64::try_from(len).expect("a table is short") - 1;
         usize::try_from(self.between(0, last)).expect("not negative")
     }
 
     /// A random UUID (RFC 9562, version 4).
-    pub(super) fn uuid(&mut self) -> String {
+    pub(crate) fn uuid(&mut self) -> String {
         let mut bytes = [0; 16];
         bytes[..8].copy_from_slice(&self.next().to_be_bytes());
         bytes[8..].copy_from_slice(&self.next().to_be_bytes());
@@ -58,7 +58,7 @@ impl Rng {
     }
 
     /// So many decimal digits.
-    pub(super) fn digits(&mut self, count: usize) -> String {
+    pub(crate) fn digits(&mut self, count: usize) -> String {
         let mut digits = String::with_capacity(count);
         for _ in 0..count {
             write!(digits, "{}", self.between(0, 9)).expect("a String takes everything");
