@@ -6,7 +6,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup build bins demo test fmt lint roundtrip chaos sqlx check-sqlx
+.PHONY: help setup build bins demo test fmt lint roundtrip chaos conformance bench sqlx check-sqlx
 
 # A freshly installed cargo is found even before the shell was opened anew.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -30,6 +30,8 @@ help: ## This list
 	@echo '  make demo      ARGS="--once --json --patients N --dir DIR --listen ADDRESS --keep"'
 	@echo '  make roundtrip DATA=DIR  |  GENERATE=N [SEED=S] [LINE_BYTES=B]'
 	@echo '  make chaos     [N=KILLS]  with the same choice of data'
+	@echo '  make conformance [PATIENTS=300] [SEED=1] [US_CORE=6.1.0|7.0.0]'
+	@echo '  make bench     CASE=template  |  CASE=mapping [PATIENTS=10000] [SEED=1]'
 
 setup:
 	@scripts/bootstrap
@@ -59,6 +61,26 @@ roundtrip: bins ## Load NDJSON as a practice, export it, compare line for line
 
 chaos: bins ## The same while the worker is killed with kill -9, N times
 	@exec $(BIN)/chaos $(if $(N),--kills $(N)) $(TRIAL)
+
+PATIENTS ?= $(if $(filter mapping,$(CASE)),10000,300)
+US_CORE ?= 6.1.0
+CONFORMANCE = $(or $(CARGO_TARGET_DIR),target)/conformance-export
+
+# Needs Node.js 20 and Python 3.11 for the validators, which are installed below target/. Coverage of must-support
+# elements is that of US Core 6.1.0, and its page is written for the usual population only.
+conformance: bins ## Export the reference EHR and validate every resource against US Core
+	@rm -rf $(CONFORMANCE)
+	@$(BIN)/conformance --patients $(PATIENTS) --seed $(or $(SEED),1) --us-core $(US_CORE) --out $(CONFORMANCE)
+	@scripts/conformance/run --ndjson $(CONFORMANCE) --us-core $(US_CORE) --sources $(CONFORMANCE).sources.tsv \
+	    $(if $(filter 6.1.0,$(US_CORE)),$(if $(filter 300,$(PATIENTS)),--coverage-out docs/MUST_SUPPORT.md),--no-coverage)
+
+bench: setup ## Measure: CASE=template (templates alone), CASE=mapping (export against COPY of the SQL form)
+ifeq ($(CASE),mapping)
+	@cargo build --release --locked --workspace --bins
+	@exec $(or $(CARGO_TARGET_DIR),target)/release/mapping-bench --patients $(PATIENTS) --seed $(or $(SEED),1)
+else
+	@cargo bench --locked -p headgate-domain --bench template
+endif
 
 sqlx: setup ## Describe the SQL statements of crates/store anew, after they or the schema changed
 	@scripts/sqlx-prepare

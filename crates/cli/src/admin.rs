@@ -7,6 +7,7 @@ mod app;
 mod consent;
 mod export;
 mod group;
+mod mapping;
 mod practice;
 mod vendor;
 
@@ -61,6 +62,9 @@ enum Noun {
     /// Named sets of patients.
     #[command(subcommand)]
     Group(group::GroupCommand),
+    /// How the columns of a kind of EHR become resources.
+    #[command(subcommand)]
+    Mapping(mapping::MappingCommand),
     /// Exports and their progress.
     #[command(subcommand)]
     Export(export::ExportCommand),
@@ -102,6 +106,7 @@ pub async fn run(args: AdminArgs) -> Result<(), Failure> {
         Noun::App(command) => app::run(&client, command).await?,
         Noun::Consent(command) => consent::run(&client, command).await?,
         Noun::Group(command) => group::run(&client, command).await?,
+        Noun::Mapping(command) => mapping::run(&client, command).await?,
         Noun::Export(command) => export::run(&client, command).await?,
     };
     if args.json {

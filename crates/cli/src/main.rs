@@ -23,6 +23,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use headgate_runtime::exit;
 
 use failure::Failure;
 
@@ -67,13 +68,23 @@ enum Command {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(Cli::parse()).await {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return explain(&error),
+    };
+    match run(cli).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("headgate: {}", failure.message());
             ExitCode::from(failure.status())
         }
     }
+}
+
+/// Help and version are answers; anything else is a wrong command line.
+fn explain(error: &clap::Error) -> ExitCode {
+    let _gone = error.print();
+    if error.use_stderr() { ExitCode::from(exit::CONFIG) } else { ExitCode::SUCCESS }
 }
 
 async fn run(cli: Cli) -> Result<(), Failure> {

@@ -64,5 +64,6 @@ pub fn source_defaults(config: &Source, limits: &Limits) -> SourceDefaults {
         prepared_allowance: config.prepared_allowance(),
         max_lag: config.max_lag(),
         resource_bytes: limits.resource_bytes,
+        mappings: config.mappings_dir(),
     }
 }

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use reqwest::{Client, Method};
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::Answer;
@@ -36,7 +37,7 @@ impl Admin {
     /// # Errors
     /// When there is no answer.
     pub async fn get(&self, path: &str) -> Result<Answer> {
-        self.send(Method::GET, path, None).await
+        self.send(Method::GET, path, None::<&Value>).await
     }
 
     /// `POST` with a JSON body.
@@ -51,11 +52,11 @@ impl Admin {
     ///
     /// # Errors
     /// When there is no answer.
-    pub async fn put(&self, path: &str, body: &Value) -> Result<Answer> {
+    pub async fn put(&self, path: &str, body: &impl Serialize) -> Result<Answer> {
         self.send(Method::PUT, path, Some(body)).await
     }
 
-    async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Answer> {
+    async fn send(&self, method: Method, path: &str, body: Option<&impl Serialize>) -> Result<Answer> {
         let mut request = self.http.request(method, format!("{}/{path}", self.url)).bearer_auth(&self.token);
         if let Some(body) = body {
             request = request.json(body);

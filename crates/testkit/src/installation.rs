@@ -23,7 +23,7 @@ use crate::guardian::Guardian;
 use crate::{Settings, headgate};
 
 /// The role that reads an EHR, with `pg_read_all_stats`.
-pub(crate) const READER: &str = "headgate_reader";
+pub const READER: &str = "headgate_reader";
 
 /// The role that reads an EHR and cannot see when other transactions began.
 pub(crate) const READER_WITHOUT_STATS: &str = "headgate_reader_without_stats";
@@ -103,6 +103,13 @@ impl Installation {
     /// A new, empty EHR database: the tables of the source contract for the 20 types, both reader roles.
     pub(crate) async fn new_ehr_database(&self) -> Result<String> {
         self.copy("ehr", EHR_TEMPLATE).await
+    }
+
+    /// A new database without anything.
+    pub(crate) async fn new_empty_database(&self) -> Result<String> {
+        let name = format!("empty_{}", self.number());
+        self.cluster.create_database(&name).await?;
+        Ok(name)
     }
 
     /// A new bucket.

@@ -29,6 +29,8 @@ pub struct PracticeBuilder<'a> {
     source: Value,
     options: Value,
     from: Option<(PathBuf, ProgressBar)>,
+    database: Option<String>,
+    wait: bool,
 }
 
 impl<'a> PracticeBuilder<'a> {
@@ -41,6 +43,8 @@ impl<'a> PracticeBuilder<'a> {
             source: json!({}),
             options: json!({}),
             from: None,
+            database: None,
+            wait: true,
         }
     }
 
@@ -65,6 +69,42 @@ impl<'a> PracticeBuilder<'a> {
         self
     }
 
+    /// The mapping set with which plain columns become resources.
+    #[must_use]
+    pub fn mapping(mut self, name: &str) -> Self {
+        self.source["mapping"] = name.into();
+        self
+    }
+
+    /// The schema of the source contract, if it is not `fhir_export`.
+    #[must_use]
+    pub fn schema(mut self, name: &str) -> Self {
+        self.source["schema"] = name.into();
+        self
+    }
+
+    /// A session setting with which the source is read.
+    #[must_use]
+    pub fn setting(mut self, name: &str, value: &str) -> Self {
+        self.source["settings"][name] = value.into();
+        self
+    }
+
+    /// The database of its EHR, which is there already, instead of a new one with empty plain tables. The
+    /// engine's role must be allowed to read it.
+    #[must_use]
+    pub fn in_database(mut self, name: &str) -> Self {
+        self.database = Some(name.to_owned());
+        self
+    }
+
+    /// Does not wait until a worker has looked at the source.
+    #[must_use]
+    pub fn without_refresh(mut self) -> Self {
+        self.wait = false;
+        self
+    }
+
     /// Loads a folder of NDJSON before the practice is registered; the bar shows how far that is.
     #[must_use]
     pub fn from_folder(mut self, folder: impl Into<PathBuf>, bar: ProgressBar) -> Self {
@@ -79,7 +119,10 @@ impl<'a> PracticeBuilder<'a> {
     /// When one of these fails.
     pub async fn create(self) -> Result<Practice> {
         let app = self.app;
-        let database = app.new_ehr_database().await?;
+        let database = match self.database {
+            Some(database) => database,
+            None => app.new_ehr_database().await?,
+        };
         let url = app.installation().database_url(&database);
         let loaded = match self.from {
             Some((folder, bar)) => Some(load(LoadOptions::new(&url, folder), bar).await?),
@@ -87,7 +130,8 @@ impl<'a> PracticeBuilder<'a> {
         };
         let reader_url = app.installation().database_url_as(self.role, &database);
         let mut source = self.source;
-        let dsn_file = app.folder().join(format!("{database}.dsn"));
+        // Practices may share a database.
+        let dsn_file = app.folder().join(format!("{database}-{}.dsn", self.number));
         std::fs::write(&dsn_file, &reader_url)?;
         source["dsn_ref"] = format!("file:{}", dsn_file.display()).into();
         let base_url = format!("{}/{}/fhir/r4", app.public_url(), self.slug);
@@ -113,7 +157,9 @@ impl<'a> PracticeBuilder<'a> {
             ehr_url: url,
             loaded,
         };
-        practice.wait_until_looked_at(app, self.role == READER_WITHOUT_STATS).await?;
+        if self.wait {
+            practice.wait_until_looked_at(app, self.role == READER_WITHOUT_STATS).await?;
+        }
         Ok(practice)
     }
 }

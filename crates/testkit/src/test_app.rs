@@ -445,6 +445,22 @@ impl TestApp {
         Ok(name)
     }
 
+    /// A new database without anything; returns its name.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub async fn new_empty_database(&self) -> Result<String> {
+        let name = self.installation().new_empty_database().await?;
+        self.databases.lock().unwrap_or_else(PoisonError::into_inner).push(name.clone());
+        Ok(name)
+    }
+
+    /// The URL of a practice's database as superuser.
+    #[must_use]
+    pub fn ehr_url(&self, database: &str) -> String {
+        self.installation().database_url(database)
+    }
+
     fn take_databases(&self) -> Vec<String> {
         std::mem::take(&mut *self.databases.lock().unwrap_or_else(PoisonError::into_inner))
     }

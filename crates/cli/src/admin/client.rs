@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use reqwest::Method;
 use secrecy::{ExposeSecret as _, SecretString};
+use serde::Serialize;
 use serde_json::Value;
 use url::Url;
 
@@ -35,7 +36,7 @@ impl AdminClient {
 
     /// `GET` below `/admin/v1`; segments are encoded.
     pub async fn get(&self, path: &[&str]) -> Result<Value, Failure> {
-        self.send(Method::GET, path, None).await
+        self.send(Method::GET, path, None::<&Value>).await
     }
 
     /// `POST` below `/admin/v1`.
@@ -44,11 +45,16 @@ impl AdminClient {
     }
 
     /// `PUT` below `/admin/v1`.
-    pub async fn put(&self, path: &[&str], body: &Value) -> Result<Value, Failure> {
+    pub async fn put(&self, path: &[&str], body: &impl Serialize) -> Result<Value, Failure> {
         self.send(Method::PUT, path, Some(body)).await
     }
 
-    async fn send(&self, method: Method, path: &[&str], body: Option<&Value>) -> Result<Value, Failure> {
+    async fn send(
+        &self,
+        method: Method,
+        path: &[&str],
+        body: Option<&impl Serialize>,
+    ) -> Result<Value, Failure> {
         let mut url = self.base.clone();
         url.path_segments_mut()
             .expect("a URL with a host has a path")

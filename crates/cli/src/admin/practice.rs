@@ -56,6 +56,9 @@ pub struct CreateArgs {
     /// Schema of the source contract; `fhir_export` if not given.
     #[arg(long, value_name = "NAME")]
     schema: Option<String>,
+    /// The mapping set of the source, where it offers plain columns.
+    #[arg(long, value_name = "SET")]
+    mapping: Option<String>,
     /// Session setting for the source; may be repeated.
     #[arg(long = "setting", value_name = "NAME=VALUE", value_parser = setting)]
     settings: Vec<(String, String)>,
@@ -97,6 +100,7 @@ fn body(args: CreateArgs) -> Value {
     let mut optional =
         |name: &str, value: Option<Value>| source.extend(value.map(|value| (name.to_owned(), value)));
     optional("schema", args.schema.map(Value::from));
+    optional("mapping", args.mapping.map(Value::from));
     optional("late_commit_allowance_s", args.late_commit_allowance_s.map(Value::from));
     let settings: BTreeMap<_, _> = args.settings.into_iter().collect();
     optional("settings", (!settings.is_empty()).then(|| json!(settings)));
@@ -130,6 +134,7 @@ mod tests {
             base_url: "https://h/a".to_owned(),
             source: "env:A".to_owned(),
             schema: None,
+            mapping: Some("m".to_owned()),
             settings: vec![("app.practice".to_owned(), "7".to_owned())],
             late_commit_allowance_s: None,
             s3_prefix: None,
@@ -139,7 +144,7 @@ mod tests {
             body(args),
             json!({
                 "number": 7, "slug": "a", "name": "A", "base_url": "https://h/a",
-                "source": {"dsn_ref": "env:A", "settings": {"app.practice": "7"}},
+                "source": {"dsn_ref": "env:A", "mapping": "m", "settings": {"app.practice": "7"}},
                 "options": {"since_without_zone": false},
             })
         );

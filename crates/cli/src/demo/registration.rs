@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use headgate_auth::{Algorithm, PrivateKey, jwks_document};
+use headgate_domain::mapping::Json;
+use headgate_reference_ehr::{MAPPING, MAPPING_FILES};
 use serde_json::{Value, json};
 
 use super::databases::{Databases, Ehr};
@@ -45,6 +47,7 @@ pub(super) async fn register(engine: &Engine, databases: &Databases, screen: &Sc
     let admin = AdminClient::new(engine.admin_url.parse()?, engine.operator_token.clone().into())?;
     let key = PrivateKey::generate(Algorithm::Es384)?;
     let client_id = register_app(&admin, &key).await?;
+    put_mapping(&admin).await?;
     let mut practices = Vec::new();
     for ehr in &databases.ehrs {
         practices.push(register_practice(&admin, engine, ehr).await?);
@@ -86,6 +89,15 @@ async fn register_app(admin: &AdminClient, key: &PrivateKey) -> Result<String> {
     text(&admin.post(&["apps"], &app).await?, "client_id")
 }
 
+/// Stores the mapping set of the reference EHR.
+async fn put_mapping(admin: &AdminClient) -> Result<()> {
+    let documents: Result<Vec<(String, Json)>> =
+        MAPPING_FILES.iter().map(|(name, text)| Ok(((*name).to_owned(), serde_json::from_str(text)?))).collect();
+    let body = Json::Object(vec![("files".to_owned(), Json::Object(documents?))]);
+    admin.put(&["mappings", MAPPING], &body).await?;
+    Ok(())
+}
+
 async fn register_practice(admin: &AdminClient, engine: &Engine, ehr: &Ehr) -> Result<Address> {
     let practice = ehr.practice;
     let dsn_file = ehr.dsn_file.to_str().context("the path of --dir must be UTF-8")?;
@@ -94,7 +106,7 @@ async fn register_practice(admin: &AdminClient, engine: &Engine, ehr: &Ehr) -> R
         "slug": practice.slug,
         "name": practice.name,
         "base_url": format!("{}/{}/fhir/r4", engine.public_url, practice.slug),
-        "source": { "dsn_ref": format!("file:{dsn_file}") },
+        "source": { "dsn_ref": format!("file:{dsn_file}"), "mapping": practice.mapping },
     });
     let made = admin.post(&["practices"], &body).await?;
     Ok(Address { base_url: text(&made, "base_url")?, token_url: text(&made, "token_url")? })

@@ -48,6 +48,7 @@ impl Screen {
         }
         let counter = match unit {
             Unit::Resources => "{human_pos} of {human_len} resources",
+            Unit::Patients => "{human_pos} of {human_len} patients",
             Unit::Bytes => "{bytes} of {total_bytes}",
         };
         let template = format!("           {label} {{bar:30}} {counter} {{msg}}");
@@ -66,6 +67,8 @@ impl Screen {
 pub(super) enum Unit {
     /// FHIR resources.
     Resources,
+    /// Patients of the reference EHR.
+    Patients,
     /// Bytes.
     Bytes,
 }

@@ -29,12 +29,11 @@ pub struct RunningExport {
 }
 
 impl RunningExport {
-    pub(super) fn start(
-        practice: &Practice,
-        vendor: &AppHandle,
-        key_file: &Path,
-        out: PathBuf,
-    ) -> Result<Self> {
+    /// Starts the client at system level; what it writes goes to `out`, which must not be there yet.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start(practice: &Practice, vendor: &AppHandle, key_file: &Path, out: PathBuf) -> Result<Self> {
         let log = out.with_extension("log");
         let child = command(&Settings::new())?
             .args(["export", "--json", "--quiet", "--level", "system"])

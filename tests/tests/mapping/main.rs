@@ -1,0 +1,7 @@
+//! From an EHR's rows to resources: real processes on a real PostgreSQL with the reference EHR.
+
+mod agreement;
+mod clinic;
+mod pitfalls;
+mod sets;
+mod shared;
