@@ -123,7 +123,7 @@ SELECT p.id         AS page_key,
        p.marital_code, p.language, p.pcp_id, p.deceased_at, p.active,
        (SELECT jsonb_agg(jsonb_strip_nulls(jsonb_build_object(
                    'type', jsonb_build_object('coding', jsonb_build_array(jsonb_build_object(
-                       'system', 'http://terminology.hl7.org/CodeSystem/v2-0203', 'code', i.type_code))),
+                       'system', 'http://terminology.hl7.org/CodeSystem/v2-0203', 'code', fhir_export.clean(i.type_code)))),
                    'system', fhir_export.clean(i.system),
                    'value', fhir_export.clean(i.value),
                    'period', fhir_export.period(i.valid_from, i.valid_to))) ORDER BY i.place, i.id)

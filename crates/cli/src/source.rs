@@ -15,6 +15,9 @@ use crate::failure::Failure;
 use crate::output::{print, print_json, table};
 use crate::{bootstrap, worker};
 
+/// How long a line of a finding may be.
+const LINE: usize = 100;
+
 /// Look at a practice's EHR database.
 #[derive(Debug, Subcommand)]
 pub enum SourceCommand {
@@ -156,8 +159,8 @@ fn show(report: &CheckReport) {
             Verdict::Warn => "warn",
             Verdict::Fail => "FAIL",
         };
-        let lines: Vec<&str> =
-            std::iter::once(row.detail.as_str()).chain(row.statements.iter().map(String::as_str)).collect();
+        let mut lines = wrapped(&row.detail);
+        lines.extend(row.statements.iter().cloned());
         findings.add_row([verdict, row.what.as_str(), lines.join("\n").as_str()]);
     }
     print(findings);
@@ -168,4 +171,32 @@ fn show(report: &CheckReport) {
         count(Verdict::Warn),
         count(Verdict::Fail)
     ));
+}
+
+/// The words in lines that a screen holds. Statements are not wrapped: they are to be copied.
+fn wrapped(text: &str) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.len() + word.len() < LINE => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_findings_are_wrapped_between_words() {
+        let text = "word ".repeat(50);
+        let lines = wrapped(text.trim());
+        assert!(lines.len() > 2 && lines.iter().all(|line| line.len() <= LINE), "{lines:?}");
+        assert_eq!(lines.join(" "), text.trim());
+    }
 }

@@ -5,7 +5,7 @@
 //! found here: relation names pass [`identifier::quote`](crate::identifier::quote) and page-key types are a
 //! closed list.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use headgate_domain::ResourceType;
 use headgate_domain::mapping::{MappingSet, StreamMapping};
@@ -306,10 +306,12 @@ fn mapped(stream: &StreamMapping, columns: &Columns, utf8: bool) -> Result<Relat
         lines.join("\n")
     };
     let templates = stream.templates().map_err(told)?;
+    let mut seen = BTreeSet::new();
     let mut used: Vec<Column> = Vec::new();
     let mut problems = Vec::new();
     for (name, path) in templates.iter().flat_map(|template| template.column_paths()) {
-        if used.iter().any(|column| column.name == name) {
+        // Each column once, at the first of its places.
+        if !seen.insert(name.clone()) {
             continue;
         }
         match column_for_templates(columns, &name) {
@@ -318,7 +320,6 @@ fn mapped(stream: &StreamMapping, columns: &Columns, utf8: bool) -> Result<Relat
         }
     }
     if !problems.is_empty() {
-        problems.dedup();
         return Err(problems.join("\n"));
     }
     stream.programs(&used).map_err(told)?;

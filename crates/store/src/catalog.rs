@@ -5,10 +5,9 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use headgate_domain::{PracticeNumber, ResourceType};
-use serde::Deserialize;
 
 use crate::audit::{self, Audit};
-use crate::error::json;
+use crate::error::parsed;
 use crate::{Result, Store, doorbell};
 
 /// A practice's catalogue, as far as the API needs it.
@@ -26,17 +25,6 @@ pub struct CatalogEntry {
     pub failure: Option<String>,
 }
 
-/// The part of the stored catalogue that names the types.
-#[derive(Deserialize)]
-struct Relations {
-    relations: Vec<Relation>,
-}
-
-#[derive(Deserialize)]
-struct Relation {
-    resource_type: ResourceType,
-}
-
 impl Store {
     /// The catalogue of a practice's source; `None` when there is no such practice.
     ///
@@ -45,17 +33,19 @@ impl Store {
     pub async fn catalog(&self, practice: PracticeNumber) -> Result<Option<CatalogEntry>> {
         let row = sqlx::query!(
             "/* catalog */
-             SELECT catalog, refreshed_at, requested_at, changed_at, failure FROM headgate.source_catalog
-             WHERE practice_number = $1",
+             SELECT CASE WHEN catalog IS NOT NULL THEN
+                        ARRAY(SELECT r ->> 'resource_type' FROM jsonb_array_elements(catalog -> 'relations') AS r)
+                    END AS types,
+                    refreshed_at, requested_at, changed_at, failure
+               FROM headgate.source_catalog WHERE practice_number = $1",
             practice.get(),
         )
         .fetch_optional(&self.pool)
         .await?;
         row.map(|row| {
-            let relations: Option<Relations> =
-                row.catalog.map(|catalog| json(catalog, "source_catalog", "catalog")).transpose()?;
+            let parse = |t: &String| parsed(t, "source_catalog", "catalog");
             Ok(CatalogEntry {
-                types: relations.map(|r| r.relations.iter().map(|r| r.resource_type).collect()),
+                types: row.types.map(|types| types.iter().map(parse).collect::<Result<_>>()).transpose()?,
                 refreshed_at: row.refreshed_at,
                 requested_at: row.requested_at,
                 changed_at: row.changed_at,

@@ -2,6 +2,7 @@
 
 mod agreement;
 mod clinic;
+mod onboarding;
 mod pitfalls;
 mod sets;
 mod shared;

@@ -587,10 +587,11 @@ async fn a_small_attachment_goes_with_the_resource_and_decodes_to_the_same_bytes
 }
 
 #[tokio::test]
-async fn a_big_attachment_is_an_address_with_size_and_hash() -> Result<()> {
+async fn a_big_attachment_is_an_address_with_size_and_hash_if_it_has_one() -> Result<()> {
     let clinic = Clinic::open().await?;
     let url = "https://documents.practice.example/scan";
     let body = insert_document(&clinic, ":scan", 1_500_000, Some(url)).await?;
+    insert_document(&clinic, ":nowhere", 1_500_000, None).await?;
     let export = clinic.export_all().await?;
     let document = export.resource("DocumentReference", ":scan")?;
     let report = export.resource("DiagnosticReport", ":scan")?;
@@ -600,6 +601,8 @@ async fn a_big_attachment_is_an_address_with_size_and_hash() -> Result<()> {
             assert_eq!(attachment[member], value);
         }
     }
+    let only_here = &export.resource("DocumentReference", ":nowhere")?["content"][0]["attachment"];
+    assert_eq!(BASE64_STANDARD.decode(text(&only_here["data"]))?, body);
     Ok(())
 }
 

@@ -41,7 +41,7 @@ fn looked_at(sample: &Sample, is_mapped: bool) -> String {
         return format!("{rows} looked at");
     }
     let without = sample.rows.iter().filter(|row| row.given.gives_nothing()).count();
-    let without = if without > 0 { format!(" ({without} rows give none)") } else { String::new() };
+    let without = if without > 0 { format!(" (none by {without} of them)") } else { String::new() };
     format!("{rows} looked at, which give {} resources{without}", sample.resources())
 }
 
