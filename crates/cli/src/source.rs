@@ -16,7 +16,7 @@ use crate::output::{print, print_json, table};
 use crate::{bootstrap, worker};
 
 /// How long a line of a finding may be.
-const LINE: usize = 100;
+const LINE: usize = 115;
 
 /// Look at a practice's EHR database.
 #[derive(Debug, Subcommand)]

@@ -188,6 +188,22 @@ async fn an_index_that_is_there_is_not_asked_for_though_the_planner_prefers_a_sm
 }
 
 #[tokio::test]
+async fn an_index_may_begin_with_what_the_view_compares_with_one_value() {
+    let db = ehr("check_pinned").await;
+    db.execute(
+        "CREATE INDEX ON ehr.problem (kind, id); CREATE INDEX ON ehr.problem (kind, (patient::text), id);
+         CREATE INDEX ON ehr.problem (kind, changed);
+         CREATE OR REPLACE VIEW fhir_export.condition AS
+         SELECT p.id AS page_key, p.id::text AS id, p.patient::text AS patient_id, p.changed AS last_updated,
+                p.kind, p.label, p.children
+         FROM ehr.problem p WHERE p.kind = 'rare'",
+    )
+    .await;
+    let report = checked(&db, &conditions(), false).await;
+    assert_eq!(row(&report, "condition: indexes").verdict, Verdict::Ok, "{report:#?}");
+}
+
+#[tokio::test]
 async fn indexes_of_a_union_are_on_each_table_and_of_a_join_on_the_one_that_has_the_columns() {
     let db = ehr("check_union").await;
     db.execute(

@@ -29,6 +29,9 @@ pub(super) async fn check(source: &Source, relation: &Relation, show_sample: boo
     if let Err(e) = indexes::check(source, relation, rows, report).await {
         report.failed(format!("{}: indexes", relation.name), &e);
     }
+    if let Err(e) = stamps::check(source, relation, report).await {
+        report.failed(format!("{}: last_updated", relation.name), &e);
+    }
     let looked_at = match sample {
         Ok(sample) => look_at(source, relation, &sample, report).await.map(|()| sample),
         Err(e) => Err(e),
@@ -47,7 +50,6 @@ async fn look_at(
     report: &mut CheckReport,
 ) -> Result<(), SourceError> {
     let stamps = stamps::of_first_rows(source, relation).await?;
-    stamps::check(source, relation, report).await?;
     rows::check(relation, sample, &stamps, report);
     codes::check(relation, sample, report);
     Ok(())

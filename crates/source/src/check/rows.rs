@@ -40,8 +40,11 @@ fn looked_at(sample: &Sample, is_mapped: bool) -> String {
     if !is_mapped {
         return format!("{rows} looked at");
     }
-    let without = sample.rows.iter().filter(|row| row.given.gives_nothing()).count();
-    let without = if without > 0 { format!(" (none by {without} of them)") } else { String::new() };
+    let without = match sample.rows.iter().filter(|row| row.given.gives_nothing()).count() {
+        0 => String::new(),
+        1 => " (1 row gives none)".to_owned(),
+        rows => format!(" ({rows} rows give none)"),
+    };
     format!("{rows} looked at, which give {} resources{without}", sample.resources())
 }
 

@@ -99,6 +99,6 @@ impl Statements {
             Access::Patient => [vec![Part::plain("patient_id")], key].concat(),
             Access::Window => vec![Part::plain("last_updated")],
         };
-        Index { table: self.relation.clone(), parts }
+        Index { table: self.relation.clone(), parts, pinned: BTreeSet::new() }
     }
 }

@@ -42,6 +42,13 @@ pub fn blocks(markdown: &str) -> Result<Vec<Block>> {
     Ok(blocks)
 }
 
+/// The page with another output in place of one.
+pub fn with_output(markdown: &str, expected: &str, printed: &str) -> String {
+    let block = |text: &str| format!("```text\n{text}\n```\n");
+    let printed: Vec<&str> = printed.lines().map(str::trim_end).collect();
+    markdown.replacen(&block(expected), &block(printed.join("\n").trim_end()), 1)
+}
+
 /// Compares outputs, but for what varies: times and rates, versions, the planner's estimates and the width of tables.
 pub fn ensure_alike(command: &str, printed: &str, expected: &str) -> Result<()> {
     ensure!(
@@ -58,12 +65,16 @@ fn normal(text: &str) -> String {
     let word = |i: usize| words.get(i).copied().unwrap_or_default();
     let varies = |i: usize| {
         let before = if i == 0 { "" } else { word(i - 1) };
-        matches!(before, "about" | "PostgreSQL")
+        matches!(before, "about" | "PostgreSQL" | "--since" | "read")
             || ["rows/s", "resources/s"].iter().any(|rate| word(i + 1).starts_with(rate))
             || matches!(word(i + 1), "s," | "KiB," | "MiB,")
-            || (word(i + 1) == "s" && word(i + 2) == "behind")
+            || (word(i + 1) == "s" && word(i + 2).starts_with("behind"))
     };
     let shown = |i: usize| {
+        // What other sessions of the server do.
+        if i > 1 && (word(i - 2), word(i - 1)) == ("limited", "by") {
+            return "N";
+        }
         let is_number = word(i).starts_with(|c: char| c.is_ascii_digit());
         if is_number && varies(i) { "N" } else { word(i) }
     };
@@ -82,6 +93,11 @@ mod tests {
         assert_eq!(blocks(page).unwrap(), [sh, Block::Sql("c\n\nd".into()), excerpt]);
         assert!(blocks("```text\nb\n```").is_err());
         assert!(blocks("```perl\nb\n```").is_err());
+    }
+
+    #[test]
+    fn an_output_can_be_put_in_place_of_another() {
+        assert_eq!(with_output("a\n```text\nb\n```\nc", "b", "d  \ne\n"), "a\n```text\nd\ne\n```\nc");
     }
 
     #[test]

@@ -66,10 +66,10 @@ pub(super) fn trimmed(expression: &str) -> &str {
     trimmed(inner)
 }
 
-/// Subqueries, aggregates and window functions cannot stand in an index; of functions that are not immutable
-/// the planner says nothing, and `CREATE INDEX` will.
+/// A subquery cannot stand in an index. Of functions that are not immutable the planner says nothing;
+/// `CREATE INDEX` will.
 pub(super) fn can_be_indexed(expression: &str) -> bool {
-    !expression.contains("SubPlan") && !expression.contains(" OVER ") && !expression.starts_with("count(")
+    !expression.contains("SubPlan")
 }
 
 /// The aliases before the columns of an expression.
@@ -81,6 +81,15 @@ pub(super) fn aliases<'a>(expression: &str, known: impl Iterator<Item = &'a Stri
 pub(super) fn is_made_of(expression: &str, column: &str) -> bool {
     let (base, cast) = expression.split_once("::").unwrap_or((expression, "text"));
     trimmed(base) == column && identifier::is_valid(cast)
+}
+
+/// The columns that a condition compares with one value: `type` of `(l.type = 'allergy'::text)`.
+pub(super) fn pinned(condition: &str) -> impl Iterator<Item = &str> {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    condition.match_indices(" = ").map(move |(place, _)| {
+        let before = &condition[..place];
+        &before[before.trim_end_matches(is_name).len()..]
+    })
 }
 
 fn without_aliases<'a>(expression: &str, aliases: impl Iterator<Item = &'a String>) -> String {
@@ -124,6 +133,13 @@ mod tests {
         ] {
             assert_eq!(without_aliases(trimmed(expression), names.iter()), index);
         }
+    }
+
+    #[test]
+    fn what_a_condition_pins_is_found() {
+        let found: Vec<&str> =
+            pinned("((l.type = 'allergy'::text) AND (l.n > 1) AND (activity = 1))").collect();
+        assert_eq!(found, ["type", "activity"]);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! An index that an access path needs.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::catalog::get;
@@ -21,6 +22,9 @@ pub(super) struct Table {
 pub(super) struct Index {
     pub table: Table,
     pub parts: Vec<Part>,
+    /// Columns that are compared with one value, by the view or by row-level security: an index may begin with
+    /// them.
+    pub pinned: BTreeSet<String>,
 }
 
 impl fmt::Display for Index {
@@ -56,7 +60,8 @@ impl Index {
         for row in tx.fetch_all(statement, None).await? {
             let (columns, collations): (Vec<String>, Vec<String>) =
                 (get(&row, "columns")?, get(&row, "collations")?);
-            let found: Vec<_> = columns.iter().zip(&collations).collect();
+            let is_pinned = |(column, _): &(&String, &String)| self.pinned.contains(*column);
+            let found: Vec<_> = columns.iter().zip(&collations).skip_while(is_pinned).collect();
             let fits = |(part, (column, collation)): (&Part, &(&String, &String))| part.is(column, collation);
             if found.len() >= self.parts.len() && self.parts.iter().zip(&found).all(fits) {
                 return Ok(true);

@@ -23,6 +23,8 @@ pub(super) struct Origin {
     pub id: String,
     pub patient_id: String,
     pub last_updated: String,
+    /// See [`Index::pinned`].
+    pub pinned: BTreeSet<String>,
 }
 
 impl Origin {
@@ -45,7 +47,7 @@ impl Origin {
         let mut tables = tables.into_iter();
         let (table, None) = (tables.next()?, tables.next()) else { return None };
         let parts = parts.into_iter().map(|part| part.without_aliases(self.tables.keys())).collect();
-        Some(Index { table: table.clone(), parts })
+        Some(Index { table: table.clone(), parts, pinned: self.pinned.clone() })
     }
 
     /// What rows are paged by. An id that is the page key in other words adds nothing to it.
@@ -87,6 +89,7 @@ pub(super) async fn of_view(source: &Source, relation: &Relation) -> Result<Vec<
             id: output("id").unwrap_or_default(),
             patient_id: output("patient_id").unwrap_or_default(),
             last_updated: output("last_updated").unwrap_or_default(),
+            pinned: pinned(branch),
         });
     }
     tx.finish().await?;
@@ -127,8 +130,11 @@ fn branches(plan: &Value) -> Vec<&Value> {
     }
 }
 
-/// Every table that a plan reads, by alias.
+/// Every table that a plan reads, by alias; none below what makes one row of several.
 fn scans(plan: &Value, tables: &mut BTreeMap<String, Table>) {
+    if matches!(plan["Node Type"].as_str(), Some("Aggregate" | "Group" | "WindowAgg" | "Unique" | "SetOp")) {
+        return;
+    }
     if let (Some(alias), Some(schema), Some(table)) =
         (plan["Alias"].as_str(), plan["Schema"].as_str(), plan["Relation Name"].as_str())
     {
@@ -144,6 +150,18 @@ fn scans(plan: &Value, tables: &mut BTreeMap<String, Table>) {
     for below in plan["Plans"].as_array().into_iter().flatten() {
         scans(below, tables);
     }
+}
+
+/// The columns that a plan compares with one value.
+fn pinned(plan: &Value) -> BTreeSet<String> {
+    let conditions =
+        ["Filter", "Index Cond", "Recheck Cond"].map(|name| plan[name].as_str().unwrap_or_default());
+    let mut found: BTreeSet<String> =
+        conditions.into_iter().flat_map(expression::pinned).map(str::to_owned).collect();
+    for below in plan["Plans"].as_array().into_iter().flatten() {
+        found.extend(pinned(below));
+    }
+    found
 }
 
 /// The table itself, or the partitioned table that it is a part of.
@@ -174,6 +192,7 @@ mod tests {
             id: "(p.id)::text".to_owned(),
             patient_id: "(p.patient_id)::text".to_owned(),
             last_updated: "p.updated_at".to_owned(),
+            pinned: BTreeSet::new(),
         }
     }
 
