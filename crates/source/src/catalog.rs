@@ -302,7 +302,8 @@ fn ready(resource_type: ResourceType, columns: &Columns, utf8: bool) -> Result<R
 /// The relation that a stream of a mapping reads, or everything that does not fit.
 fn mapped(stream: &StreamMapping, columns: &Columns, utf8: bool) -> Result<Relation, String> {
     let told = |problems: Vec<Problem>| {
-        let lines: Vec<String> = problems.iter().map(|problem| format!("{}: {problem}", stream.file())).collect();
+        let lines: Vec<String> =
+            problems.iter().map(|problem| format!("{}: {problem}", stream.file())).collect();
         lines.join("\n")
     };
     let templates = stream.templates().map_err(told)?;

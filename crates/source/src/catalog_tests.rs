@@ -32,7 +32,13 @@ async fn relations_are_found_with_their_types_and_survive_storage() {
         found,
         [
             (ResourceType::Device, Content::Ready(BodyKind::Json), Some(PageKeyType::Uuid), true, true),
-            (ResourceType::Observation, Content::Ready(BodyKind::Jsonb), Some(PageKeyType::Bigint), false, true),
+            (
+                ResourceType::Observation,
+                Content::Ready(BodyKind::Jsonb),
+                Some(PageKeyType::Bigint),
+                false,
+                true
+            ),
             (ResourceType::Patient, Content::Ready(BodyKind::Text), None, true, false),
         ]
     );

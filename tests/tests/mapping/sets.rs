@@ -51,7 +51,8 @@ async fn a_stored_set_keeps_the_order_of_its_members() -> Result<()> {
     let app = TestApp::start().await?;
     app.put_mapping("mine", &[("Goal.json", SHORT_GOAL)]).await?;
     let text = app.admin().get("mappings/mine").await?.expect(200)?.text();
-    let places = ["\"resourceType\"", "\"id\"", "\"meta\"", "\"zz\"", "\"subject\""].map(|name| text.rfind(name));
+    let places =
+        ["\"resourceType\"", "\"id\"", "\"meta\"", "\"zz\"", "\"subject\""].map(|name| text.rfind(name));
     assert!(places.is_sorted() && places.iter().all(Option::is_some), "{text}");
     Ok(())
 }
@@ -92,7 +93,8 @@ async fn a_set_that_does_not_fit_the_source_makes_its_type_unsupported_and_harms
     app.put_mapping("unfit", &with_file("Goal.json", Some(UNFIT))).await?;
     let practice = app.practice(100_491, "pod").in_database(&database).mapping("unfit").create().await?;
     let source = app.admin().get(&format!("practices/{}/source", practice.number)).await?.json()?;
-    let types: Vec<&str> = source["types"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let types: Vec<&str> =
+        source["types"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     assert!(!types.contains(&"Goal") && types.contains(&"Condition"), "{types:?}");
     assert!(app.logs().contains("there is no column no_such_column"), "the log says why");
     Ok(())
@@ -108,7 +110,10 @@ async fn a_practice_whose_set_is_unknown_says_so() -> Result<()> {
     loop {
         let source = app.admin().get(&format!("practices/{}/source", practice.number)).await?.json()?;
         if let Some(failure) = source["failure"].as_str() {
-            assert!(failure.contains("nowhere") && failure.contains("headgate admin mapping put"), "{failure}");
+            assert!(
+                failure.contains("nowhere") && failure.contains("headgate admin mapping put"),
+                "{failure}"
+            );
             return Ok(());
         }
         if Instant::now() > until {

@@ -47,6 +47,8 @@ pub(super) async fn run(client: &AdminClient, command: MappingCommand) -> Result
         MappingCommand::List => {
             Shown::list(client.get(&["mappings"]).await?, "mappings", ["name", "files", "updated_at"])
         }
-        MappingCommand::Show { name } => Shown::object(json!(client.get(&["mappings", &name]).await?["files"])),
+        MappingCommand::Show { name } => {
+            Shown::object(json!(client.get(&["mappings", &name]).await?["files"]))
+        }
     })
 }

@@ -15,7 +15,7 @@ use crate::source::setting;
 #[derive(Debug, Subcommand)]
 pub enum PracticeCommand {
     /// Add a practice. A worker looks at its source by itself.
-    Create(CreateArgs),
+    Create(Box<CreateArgs>),
     /// Show all practices.
     List,
     /// Show one practice.
@@ -76,7 +76,7 @@ pub struct CreateArgs {
 
 pub(super) async fn run(client: &AdminClient, command: PracticeCommand) -> Result<Shown, Failure> {
     Ok(match command {
-        PracticeCommand::Create(args) => Shown::object(client.post(&["practices"], &body(args)).await?),
+        PracticeCommand::Create(args) => Shown::object(client.post(&["practices"], &body(*args)).await?),
         PracticeCommand::List => {
             let columns = ["number", "slug", "name", "base_url"];
             Shown::list(client.get(&["practices"]).await?, "practices", columns)

@@ -42,7 +42,13 @@ pub(super) struct Practice {
 
 /// The practices of the demo.
 pub(super) static PRACTICES: [Practice; 2] = [
-    Practice { number: 100_491, slug: "pod21test", name: "Pod 21 Test Practice", mapping: Some(MAPPING), seed: 21 },
+    Practice {
+        number: 100_491,
+        slug: "pod21test",
+        name: "Pod 21 Test Practice",
+        mapping: Some(MAPPING),
+        seed: 21,
+    },
     Practice { number: 100_492, slug: "lakeside", name: "Lakeside Family Practice", mapping: None, seed: 22 },
 ];
 

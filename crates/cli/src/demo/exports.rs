@@ -119,7 +119,7 @@ async fn export(
 
 async fn source_rows(ehr: &Ehr, members: Option<&[String]>) -> Result<BTreeMap<String, u64>> {
     let mut rows = BTreeMap::new();
-    for t in ResourceType::USCDI {
+    for t in ResourceType::ALL.iter().copied() {
         let count =
             ehr.count(t, members).await.with_context(|| format!("the rows of {t} cannot be counted"))?;
         if count > 0 {

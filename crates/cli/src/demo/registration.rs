@@ -91,8 +91,10 @@ async fn register_app(admin: &AdminClient, key: &PrivateKey) -> Result<String> {
 
 /// Stores the mapping set of the reference EHR.
 async fn put_mapping(admin: &AdminClient) -> Result<()> {
-    let documents: Result<Vec<(String, Json)>> =
-        MAPPING_FILES.iter().map(|(name, text)| Ok(((*name).to_owned(), serde_json::from_str(text)?))).collect();
+    let documents: Result<Vec<(String, Json)>> = MAPPING_FILES
+        .iter()
+        .map(|(name, text)| Ok(((*name).to_owned(), serde_json::from_str(text)?)))
+        .collect();
     let body = Json::Object(vec![("files".to_owned(), Json::Object(documents?))]);
     admin.put(&["mappings", MAPPING], &body).await?;
     Ok(())

@@ -245,7 +245,8 @@ impl Chart<'_> {
             }
             _ => {
                 let value_text = Some(study.impression);
-                let finding = narrative("22637-3", "Pathology report final diagnosis Narrative", "laboratory");
+                let finding =
+                    narrative("22637-3", "Pathology report final diagnosis Narrative", "laboratory");
                 self.finding(visit, &Finding { value_text, ..finding });
             }
         }

@@ -41,14 +41,67 @@ const MAPPING: &str = r#"{
 
 /// What breaks careless code, in each column; every combination of neighbours becomes a row.
 const VALUES: &[(&str, &str, &[&str])] = &[
-    ("t", "text", &["NULL", "''", "'  '", "'a'", "E' b\\\\ '", "E'\\x01 \\x02'", "E'x\\x0by\\t\"\\n<&>''\\x7f'", "E'\\u2028 Zo\\u0308e \\U0001F600'"]),
+    (
+        "t",
+        "text",
+        &[
+            "NULL",
+            "''",
+            "'  '",
+            "'a'",
+            "E' b\\\\ '",
+            "E'\\x01 \\x02'",
+            "E'x\\x0by\\t\"\\n<&>''\\x7f'",
+            "E'\\u2028 Zo\\u0308e \\U0001F600'",
+        ],
+    ),
     ("v", "varchar(20)", &["NULL", "'it''s'", "' x '"]),
     ("c", "char(5)", &["NULL", "'ab'", "''"]),
     ("u", "uuid", &["NULL", "'0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b'"]),
     ("b", "boolean", &["NULL", "true", "false"]),
-    ("n", "numeric", &["NULL", "0", "0.00", "7.10", "-0.050", "123456789012345678901234567890.1234567890", "0.000012", "1e20", "'NaN'", "10000", "99999999.9999"]),
-    ("d", "date", &["NULL", "'2024-02-29'", "'0001-01-01'", "'9999-12-31'", "'infinity'", "'0044-03-15 BC'", "'1900-03-01'"]),
-    ("z", "timestamptz", &["NULL", "'2026-03-08T06:59:59.999999Z'", "'1969-12-31T23:59:59.5Z'", "'-infinity'", "'9999-12-31T23:59:59.999999Z'", "'2024-11-03 01:30:00 America/New_York'", "'10000-01-01Z'"]),
+    (
+        "n",
+        "numeric",
+        &[
+            "NULL",
+            "0",
+            "0.00",
+            "7.10",
+            "-0.050",
+            "123456789012345678901234567890.1234567890",
+            "0.000012",
+            "1e20",
+            "'NaN'",
+            "10000",
+            "99999999.9999",
+        ],
+    ),
+    (
+        "d",
+        "date",
+        &[
+            "NULL",
+            "'2024-02-29'",
+            "'0001-01-01'",
+            "'9999-12-31'",
+            "'infinity'",
+            "'0044-03-15 BC'",
+            "'1900-03-01'",
+        ],
+    ),
+    (
+        "z",
+        "timestamptz",
+        &[
+            "NULL",
+            "'2026-03-08T06:59:59.999999Z'",
+            "'1969-12-31T23:59:59.5Z'",
+            "'-infinity'",
+            "'9999-12-31T23:59:59.999999Z'",
+            "'2024-11-03 01:30:00 America/New_York'",
+            "'10000-01-01Z'",
+        ],
+    ),
     ("i2", "smallint", &["NULL", "-32768", "7"]),
     ("i4", "integer", &["NULL", "7", "-1", "2147483647"]),
     ("i8", "bigint", &["NULL", "-9223372036854775808", "0"]),
@@ -59,7 +112,8 @@ const VALUES: &[(&str, &str, &[&str])] = &[
 
 async fn database(name: &str, rows: usize) -> TestDatabase {
     let db = TestDatabase::create(name).await;
-    let columns: Vec<String> = VALUES.iter().map(|(name, column_type, _)| format!("{name} {column_type}")).collect();
+    let columns: Vec<String> =
+        VALUES.iter().map(|(name, column_type, _)| format!("{name} {column_type}")).collect();
     db.execute(&format!(
         "CREATE TABLE fhir_export.everything (page_key bigint, id text COLLATE \"C\" PRIMARY KEY, patient_id text,
                                               last_updated timestamptz, {})",
@@ -68,9 +122,15 @@ async fn database(name: &str, rows: usize) -> TestDatabase {
     .await;
     let row = |n: usize| {
         // Columns step at different paces, so that each value meets each other column's values.
-        let value = |(i, (_, _, values)): (usize, &(&str, &str, &[&'static str]))| values[n / (1 + i % 3) % values.len()];
+        let value = |(i, (_, _, values)): (usize, &(&str, &str, &[&'static str]))| {
+            values[n / (1 + i % 3) % values.len()]
+        };
         let values: Vec<&str> = VALUES.iter().enumerate().map(value).collect();
-        format!("({n}, 'r{n:04}', 'p{}', '2026-01-01T00:00:00.1239Z'::timestamptz + '{n} ms'::interval, {})", n % 3, values.join(", "))
+        format!(
+            "({n}, 'r{n:04}', 'p{}', '2026-01-01T00:00:00.1239Z'::timestamptz + '{n} ms'::interval, {})",
+            n % 3,
+            values.join(", ")
+        )
     };
     let rows: Vec<String> = (0..rows).map(row).collect();
     db.execute(&format!("INSERT INTO fhir_export.everything VALUES {}", rows.join(",\n"))).await;
@@ -133,7 +193,10 @@ async fn program_and_sql_give_the_same_resource_for_every_row() {
     assert!(lines.iter().all(|line| !line.contains(['\n', '\r'])));
     let mut expected = Vec::new();
     for template in mapping.templates().unwrap() {
-        let sql = format!("SELECT s.resource::text FROM (SELECT {} AS resource FROM fhir_export.everything r) s WHERE s.resource IS NOT NULL", template.sql(columns));
+        let sql = format!(
+            "SELECT s.resource::text FROM (SELECT {} AS resource FROM fhir_export.everything r) s WHERE s.resource IS NOT NULL",
+            template.sql(columns)
+        );
         expected.extend(db.texts(&sql).await);
     }
     let given = lines.iter().map(|line| format!("($json${line}$json$)")).collect::<Vec<_>>().join(",");
@@ -156,9 +219,13 @@ async fn a_cohort_of_mapped_rows_is_read_patient_by_patient() {
     let member = |id: &str| Member { patient_id: id.to_owned(), full_history: false };
     let members = vec![member("p0"), member("p2")];
     let lines = assembled(&source, &relation, Scope::Cohort { members }, 7).await;
-    let ids: Vec<&str> = lines.iter().filter_map(|line| line.split("\"id\":\"").nth(1)?.split('"').next()).collect();
+    let ids: Vec<&str> =
+        lines.iter().filter_map(|line| line.split("\"id\":\"").nth(1)?.split('"').next()).collect();
     let base: Vec<&str> = ids.iter().copied().filter(|id| !id.ends_with("-2")).collect();
-    let expected: Vec<String> = [0, 2].iter().flat_map(|p| (0..90).filter(move |n| n % 3 == *p).map(|n| format!("r{n:04}"))).collect();
+    let expected: Vec<String> = [0, 2]
+        .iter()
+        .flat_map(|p| (0..90).filter(move |n| n % 3 == *p).map(|n| format!("r{n:04}")))
+        .collect();
     assert_eq!(base, expected);
 }
 

@@ -67,7 +67,10 @@ async fn run(args: Args) -> Result<bool> {
     }
     let peak = app.worker(0).peak_rss()?;
     println!("worker's peak RSS: {:.1} MiB", peak as f64 / f64::from(1 << 20));
-    println!("export is {:.1} times as fast as COPY of the SQL form (medians)", median(exports) / median(copies));
+    println!(
+        "export is {:.1} times as fast as COPY of the SQL form (medians)",
+        median(exports) / median(copies)
+    );
     practice.ehr().close().await;
     app.stop().await;
     installation.stop().await?;
