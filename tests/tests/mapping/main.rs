@@ -2,6 +2,7 @@
 
 mod agreement;
 mod clinic;
+mod moving;
 mod onboarding;
 mod pitfalls;
 mod sets;
