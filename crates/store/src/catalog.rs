@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use headgate_domain::{PracticeNumber, ResourceType};
+use serde_json::Value;
 
 use crate::audit::{self, Audit};
 use crate::error::parsed;
@@ -15,6 +16,8 @@ use crate::{Result, Store, doorbell};
 pub struct CatalogEntry {
     /// The types that the source has; `None` until it was looked at once.
     pub types: Option<BTreeSet<ResourceType>>,
+    /// Relations that are there and cannot be used, with what is wrong with each: `[{relation, problem}]`.
+    pub unusable: Value,
     /// When it was last looked at with success.
     pub refreshed_at: Option<DateTime<Utc>>,
     /// When a look was last asked for.
@@ -32,12 +35,13 @@ impl Store {
     /// When the database fails.
     pub async fn catalog(&self, practice: PracticeNumber) -> Result<Option<CatalogEntry>> {
         let row = sqlx::query!(
-            "/* catalog */
+            r#"/* catalog */
              SELECT CASE WHEN catalog IS NOT NULL THEN
                         ARRAY(SELECT r ->> 'resource_type' FROM jsonb_array_elements(catalog -> 'relations') AS r)
                     END AS types,
+                    coalesce(catalog -> 'unusable', '[]') AS "unusable!",
                     refreshed_at, requested_at, changed_at, failure
-               FROM headgate.source_catalog WHERE practice_number = $1",
+               FROM headgate.source_catalog WHERE practice_number = $1"#,
             practice.get(),
         )
         .fetch_optional(&self.pool)
@@ -46,6 +50,7 @@ impl Store {
             let parse = |t: &String| parsed(t, "source_catalog", "catalog");
             Ok(CatalogEntry {
                 types: row.types.map(|types| types.iter().map(parse).collect::<Result<_>>()).transpose()?,
+                unusable: row.unusable,
                 refreshed_at: row.refreshed_at,
                 requested_at: row.requested_at,
                 changed_at: row.changed_at,

@@ -96,7 +96,11 @@ async fn a_set_that_does_not_fit_the_source_makes_its_type_unsupported_and_harms
     let types: Vec<&str> =
         source["types"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     assert!(!types.contains(&"Goal") && types.contains(&"Condition"), "{types:?}");
-    assert!(app.logs().contains("there is no column no_such_column"), "the log says why");
+    let unusable = &source["unusable"][0];
+    assert_eq!(unusable["relation"], "goal");
+    let problem = unusable["problem"].as_str().unwrap_or_default();
+    assert!(problem.contains("Goal.json: streams[0].resources[0].note[0].text: "), "{source}");
+    assert!(problem.contains("there is no column no_such_column"), "{source}");
     Ok(())
 }
 

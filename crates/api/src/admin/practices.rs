@@ -218,6 +218,7 @@ async fn source_shown(state: &ApiState, number: PracticeNumber) -> Result<Value,
     Ok(json!({
         "practice": number,
         "types": types,
+        "unusable": entry.unusable,
         "refreshed_at": entry.refreshed_at,
         "requested_at": entry.requested_at,
         "changed_at": entry.changed_at,

@@ -89,7 +89,8 @@ pub(super) async fn run(client: &AdminClient, command: PracticeCommand) -> Resul
             Shown::object(client.post(&path, &json!({})).await?)
         }
         PracticeCommand::Source { number } => {
-            Shown::object(client.get(&["practices", &number.to_string(), "source"]).await?)
+            let source = client.get(&["practices", &number.to_string(), "source"]).await?;
+            Shown::object(source).and_list("unusable", ["relation", "problem"])
         }
     })
 }
