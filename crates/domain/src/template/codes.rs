@@ -83,6 +83,11 @@ impl CodeTable {
         Ok(Self { entries, other })
     }
 
+    /// Whether it makes nothing of some values.
+    pub fn leaves_out(&self) -> bool {
+        self.other.is_none() || self.entries.iter().any(|(_, code)| code.is_none())
+    }
+
     /// Whether every entry is a string, so that it can be part of a longer one.
     pub fn is_text(&self) -> bool {
         self.entries

@@ -94,7 +94,14 @@ impl Sql<'_> {
     fn there(&self, node: &Node) -> String {
         match node {
             Node::Constant(_) => "true".to_owned(),
-            Node::Value(_) | Node::Text(_) => format!("({}) IS NOT NULL", self.value(node)),
+            Node::Value(placeholder) => self.filled(placeholder),
+            Node::Text(parts) => {
+                let filled = parts.iter().filter_map(|part| match part {
+                    Part::Placeholder(placeholder) => Some(self.filled(placeholder)),
+                    Part::Literal(_) => None,
+                });
+                format!("({})", filled.collect::<Vec<_>>().join(" AND "))
+            }
             Node::Array(elements) => any(elements.iter().map(|element| self.there(&element.it))),
             Node::Object(Object { when: None, members }) => {
                 any(members.iter().map(|(_, at)| self.live(&at.it)))
@@ -141,6 +148,24 @@ impl Sql<'_> {
         }
     }
 
+    /// Whether a placeholder gives a value. Cheaper than to make the value: it is asked for every object around.
+    fn filled(&self, placeholder: &Placeholder) -> String {
+        if let Some(Filter::Code(name)) = &placeholder.filter
+            && self.template.codes.get(name).is_none_or(CodeTable::leaves_out)
+        {
+            return format!("({}) IS NOT NULL", self.placeholder(placeholder, false));
+        }
+        self.is_there(&placeholder.column)
+    }
+
+    /// Whether a column has a value: not null, nor what counts as null.
+    fn is_there(&self, name: &str) -> String {
+        match self.column_type(name) {
+            Some(ColumnType::Text) => format!("coalesce(btrim(r.\"{name}\"::text, {BLANKS}) <> '', false)"),
+            _ => format!("({}) IS NOT NULL", self.column(name)),
+        }
+    }
+
     fn column_type(&self, name: &str) -> Option<ColumnType> {
         self.columns.iter().find(|column| column.name == name).map(|column| column.column_type)
     }
@@ -174,8 +199,8 @@ impl Sql<'_> {
         let test = |test: &super::condition::Test| {
             let column = self.column(&test.column);
             match &test.check {
-                Check::IsNull => format!("({column}) IS NULL"),
-                Check::IsNotNull => format!("({column}) IS NOT NULL"),
+                Check::IsNull => format!("NOT ({})", self.is_there(&test.column)),
+                Check::IsNotNull => self.is_there(&test.column),
                 Check::In(values) => format!("coalesce(({column}) IN ({}), false)", list(values)),
                 Check::NotIn(values) => format!("coalesce(({column}) NOT IN ({}), false)", list(values)),
             }
@@ -214,6 +239,9 @@ fn timestamp(value: &str, fraction: &str) -> String {
 
 /// Control characters that FHIR forbids in strings.
 const FORBIDDEN: &str = "E'\\x01\\x02\\x03\\x04\\x05\\x06\\x07\\x08\\x0b\\x0c\\x0e\\x0f\\x10\\x11\\x12\\x13\\x14\\x15\\x16\\x17\\x18\\x19\\x1a\\x1b\\x1c\\x1d\\x1e\\x1f'";
+
+/// The same and all that counts as blank: a text of these alone counts as null.
+const BLANKS: &str = "E'\\x01\\x02\\x03\\x04\\x05\\x06\\x07\\x08\\x09\\x0a\\x0b\\x0c\\x0d\\x0e\\x0f\\x10\\x11\\x12\\x13\\x14\\x15\\x16\\x17\\x18\\x19\\x1a\\x1b\\x1c\\x1d\\x1e\\x1f '";
 
 /// One of these; none: false.
 fn any(conditions: impl Iterator<Item = String>) -> String {
