@@ -101,6 +101,14 @@ async fn a_set_that_does_not_fit_the_source_makes_its_type_unsupported_and_harms
     let problem = unusable["problem"].as_str().unwrap_or_default();
     assert!(problem.contains("Goal.json: streams[0].resources[0].note[0].text: "), "{source}");
     assert!(problem.contains("there is no column no_such_column"), "{source}");
+
+    // Nor is the type missing from an export without a word.
+    let vendor = app.vendor_app(&["system/*.rs"]).await?;
+    app.consent(&practice, &vendor).await?;
+    let client = app.client(&practice, &vendor).await?;
+    let manifest = client.wait_complete(&client.start(&Level::System, &[]).await?).await?;
+    let told = client.download_all(&manifest).await?.outcomes()?;
+    assert!(told.iter().any(|outcome| outcome.to_string().contains("mend them: goal")), "{told:?}");
     Ok(())
 }
 

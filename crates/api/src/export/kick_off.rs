@@ -17,7 +17,7 @@ use headgate_store::{Audit, NewExport};
 use http::header::{ACCEPT, CONTENT_LOCATION, HeaderMap, HeaderName};
 use http::request::Parts;
 use http::{HeaderValue, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::error::ApiError;
 use crate::extract::principal::{Bearer, Principal};
@@ -45,11 +45,13 @@ pub(crate) async fn kick_off(
 
     let catalog = state.store().catalog(practice.number).await?;
     let changed_at = catalog.as_ref().and_then(|entry| entry.changed_at);
+    let unreadable = catalog.as_ref().and_then(|entry| unreadable(&entry.unusable));
     let Some(in_source) = catalog.and_then(|entry| entry.types) else {
         state.store().ring_for_refresh(practice.number).await?;
         return Err(ApiError::NeverRefreshed);
     };
     parsed.notes.extend(remapped(parsed.since, changed_at));
+    parsed.notes.extend(unreadable);
     let authorized = authorize(parsed, &principal.scopes, &principal.consent, &in_source)?;
 
     let mark = if query.is_empty() { "" } else { "?" };
@@ -67,6 +69,24 @@ fn remapped(since: Option<DateTime<Utc>>, changed_at: Option<DateTime<Utc>>) -> 
          did not change otherwise are not in this export: a full export is needed to have them anew"
     );
     Some(Note { issue: Issue::warning(IssueCode::Informational, text), ignored: false })
+}
+
+/// A note, which the error file repeats, when relations of the source cannot be read: the types that they are
+/// part of would be missing without a word.
+fn unreadable(unusable: &Value) -> Option<Note> {
+    let names = unusable.as_array()?.iter().filter_map(|relation| relation["relation"].as_str());
+    // These two hold no resources.
+    let mut names: Vec<&str> = names.filter(|name| !matches!(*name, "tombstone" | "group_member")).collect();
+    names.dedup();
+    if names.is_empty() {
+        return None;
+    }
+    let text = format!(
+        "relations of this practice's data cannot be read at present, so resources of their types are not in this \
+         export; its operator has to mend them: {}",
+        names.join(", ")
+    );
+    Some(Note { issue: Issue::warning(IssueCode::Processing, text), ignored: true })
 }
 
 /// Starts what was authorized, and says where to poll.
@@ -134,6 +154,15 @@ mod tests {
         assert!(remapped(before, after).unwrap().issue.diagnostics().contains("2026-02-01T00:00:00Z"));
         assert!(remapped(after, before).is_none() && remapped(None, after).is_none());
         assert!(remapped(before, None).is_none());
+    }
+
+    #[test]
+    fn a_client_is_told_which_relations_cannot_be_read() {
+        assert!(unreadable(&json!([])).is_none());
+        assert!(unreadable(&json!([{"relation": "tombstone", "problem": "x"}])).is_none());
+        let goal = json!({"relation": "goal", "problem": "a secret"});
+        let note = unreadable(&json!([goal, goal])).unwrap();
+        assert!(note.ignored && note.issue.diagnostics().ends_with("mend them: goal"));
     }
 
     #[test]
