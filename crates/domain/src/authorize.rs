@@ -62,6 +62,7 @@ pub fn authorize(
         return if types.is_empty() {
             Err(Denied::NothingShared)
         } else {
+            let types = types.difference(&request.without).copied().collect();
             Ok(authorized(request, types, consent))
         };
     };
@@ -80,7 +81,8 @@ pub fn authorize(
         }
         request.ignore(format!("this practice has no data of, left out: {}", names(&absent)));
     }
-    let types = allowed.intersection(in_source).copied().collect();
+    let mut types: BTreeSet<_> = allowed.intersection(in_source).copied().collect();
+    types.retain(|t| !request.without.contains(t));
     Ok(authorized(request, types, consent))
 }
 
@@ -95,11 +97,23 @@ fn names(types: &BTreeSet<ResourceType>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::request::{Delivery, Selection};
     use ResourceType::{Goal, Observation, Patient};
 
     fn request(level: Level, types: Option<&[ResourceType]>, lenient: bool) -> ExportRequest {
         let types = types.map(|t| t.iter().copied().collect());
-        ExportRequest { level, since: None, types, lenient, notes: Vec::new() }
+        ExportRequest {
+            level,
+            patients: None,
+            since: None,
+            types,
+            without: BTreeSet::new(),
+            selection: Selection::default(),
+            delivery: Delivery::default(),
+            deleted: true,
+            lenient,
+            notes: Vec::new(),
+        }
     }
 
     fn consent(scopes: &str, groups: GroupAccess) -> Consent {

@@ -2,9 +2,10 @@
 //!
 //! ```text
 //! accepted -> planning -> running -> finishing -> completed -> expired
-//! live (accepted … finishing) or completed -> cancelled | revoked          live -> failed
+//! live (accepted … finishing) or completed -> cancelled | revoked     live -> failed -> cancelled
 //! ```
-//! Every move is a guarded statement that names the state it comes from; none leads out of an ended one.
+//! Every move is a guarded statement that names the state it comes from; but for the
+//! deletion of a failed one by its client, none leads out of an ended one.
 
 use serde::{Deserialize, Serialize};
 

@@ -103,6 +103,19 @@ pub fn error_key(prefix: &str, export: &ExportId, fence: i64, number: u32) -> St
     object_key(prefix, export, fence, &file_name("operationoutcome", FileNumber { number, part: 1 }))
 }
 
+/// The object key of a file of deletions: `{prefix}/{export}/[r{fence}/]bundle_{n}.ndjson`.
+#[must_use]
+pub fn deleted_key(prefix: &str, export: &ExportId, fence: i64, number: u32) -> String {
+    object_key(prefix, export, fence, &file_name("bundle", FileNumber { number, part: 1 }))
+}
+
+/// The object key of the content of an attachment: `{prefix}/{export}/[r{fence}/]binary/{number}`. Not its id: ids are
+/// the EHR's, may look like a path (`..` is one), and would stand in the access logs of the bucket.
+#[must_use]
+pub fn attachment_key(prefix: &str, export: &ExportId, fence: i64, number: u32) -> String {
+    object_key(prefix, export, fence, &format!("binary/{number}"))
+}
+
 /// The prefix of everything that an export ever writes, with the closing slash.
 #[must_use]
 pub fn export_prefix(prefix: &str, export: &ExportId) -> String {
@@ -193,6 +206,10 @@ mod tests {
         assert_eq!(
             output_key("ema/100491", &export, 3, ResourceType::CarePlan, file),
             "ema/100491/141be1b64458efcc0d7aa3b0154be48a/r3/careplan_1.ndjson"
+        );
+        assert_eq!(
+            attachment_key("ema/100491", &export, 3, 12),
+            "ema/100491/141be1b64458efcc0d7aa3b0154be48a/r3/binary/12"
         );
     }
 }

@@ -8,10 +8,12 @@
 
 pub mod authorize;
 pub mod consent;
+pub mod elements;
 pub mod export;
 pub mod file_name;
 pub mod ids;
 pub mod instant;
+pub mod json_members;
 pub mod manifest;
 pub mod mapping;
 pub mod outcome;
@@ -19,6 +21,7 @@ pub mod practice;
 pub mod request;
 pub mod resource_type;
 pub mod scope;
+pub mod search;
 pub mod template;
 
 pub use ids::{ClientId, ExportId, PracticeNumber};

@@ -15,8 +15,7 @@ use serde::{Deserialize, Serialize};
 pub use json::Json;
 
 use crate::ResourceType;
-use crate::practice::UsCore;
-use crate::template::{self, CodeTables, Column, Problem, Program, Template};
+use crate::template::{self, CodeTables, Column, Problem, Program, Template, Variables};
 
 /// The mapping documents of one kind of EHR, by resource type.
 #[derive(Debug, Clone, Default)]
@@ -31,8 +30,9 @@ pub struct StreamMapping {
     pub resource_type: ResourceType,
     /// The name of the relation.
     pub relation: String,
-    /// The version of US Core that the resources follow.
-    pub us_core: UsCore,
+    /// The variables of the practice that its templates use.
+    #[serde(flatten)]
+    pub variables: Variables,
     /// Where its templates stand in the file.
     path: String,
     /// The code tables of the file and the templates of the relation, as text: they keep the order of their
@@ -85,14 +85,16 @@ impl fmt::Display for MappingError {
 }
 
 impl MappingSet {
-    /// Parses the files of a set: file name and text of each.
+    /// Parses the files of a set: file name and text of each. `variables` are those of the practice that uses it, or
+    /// a version of US Core where there is no practice.
     ///
     /// # Errors
     /// Everything that is wrong in them.
     pub fn parse<'f>(
         files: impl IntoIterator<Item = (&'f str, &'f str)>,
-        us_core: UsCore,
+        variables: impl Into<Variables>,
     ) -> Result<Self, MappingError> {
+        let variables = variables.into();
         let mut set = Self::default();
         let mut problems = Vec::new();
         for (name, text) in files {
@@ -102,7 +104,7 @@ impl MappingSet {
                 .ok_or_else(|| {
                     vec![problem("", "the name of a mapping file is <Type>.json, with a FHIR resource type")]
                 })
-                .and_then(|resource_type| Ok((resource_type, parse_file(text, resource_type, us_core)?)));
+                .and_then(|resource_type| Ok((resource_type, parse_file(text, resource_type, &variables)?)));
             match parsed {
                 Ok((resource_type, streams)) => drop(set.files.insert(resource_type, streams)),
                 Err(found) => problems.extend(found.into_iter().map(|problem| (name.to_owned(), problem))),
@@ -131,7 +133,7 @@ impl StreamMapping {
         let mut problems = Vec::new();
         for (i, json) in document.resources.iter().enumerate() {
             let path = format!("{}.resources[{i}]", self.path);
-            match Template::parse(json, self.resource_type, &codes, self.us_core, &path) {
+            match Template::parse(json, self.resource_type, &codes, &self.variables, &path) {
                 Ok(template) if templates.iter().any(|t| t.suffix() == template.suffix()) => {
                     problems.push(problem(
                         &format!("{path}.id"),
@@ -187,7 +189,7 @@ impl StreamMapping {
 fn parse_file(
     text: &str,
     resource_type: ResourceType,
-    us_core: UsCore,
+    variables: &Variables,
 ) -> Result<Vec<StreamMapping>, Vec<Problem>> {
     let file: File = serde_json::from_str(text)
         .map_err(|error| vec![problem("", &format!("is no mapping file: {error}"))])?;
@@ -212,13 +214,14 @@ fn parse_file(
             problems.push(problem(&format!("{path}.resources"), "a stream has at least one template"));
         }
         let document = Document { codes: file.codes.clone(), resources: stream.resources };
+        let document =
+            serde_json::to_string(&document).map_err(|error| vec![problem("streams", &error.to_string())])?;
         let mapping = StreamMapping {
             resource_type,
             relation: stream.relation,
-            us_core,
+            variables: variables.used_by(&document),
             path,
-            document: serde_json::to_string(&document)
-                .map_err(|error| vec![problem("streams", &error.to_string())])?,
+            document,
         };
         match mapping.templates() {
             Ok(_) => streams.push(mapping),

@@ -66,7 +66,7 @@ struct Details {
 impl Issue {
     /// An issue that stops the request.
     pub fn error(code: IssueCode, diagnostics: impl Into<String>) -> Self {
-        Self { severity: Severity::Error, code, details: None, diagnostics: diagnostics.into() }
+        Self { severity: Severity::Error, code, details: None, diagnostics: readable(diagnostics.into()) }
     }
 
     /// An issue the sender should know of although the request is served.
@@ -91,6 +91,13 @@ impl Issue {
     pub fn diagnostics(&self) -> &str {
         &self.diagnostics
     }
+}
+
+/// A text may repeat what a client sent. Control characters are not allowed in FHIR's texts, and a database refuses
+/// the first of them.
+fn readable(text: String) -> String {
+    let is_bad = |c: char| c.is_control() && !matches!(c, '\t' | '\r' | '\n');
+    if text.contains(is_bad) { text.replace(is_bad, "\u{fffd}") } else { text }
 }
 
 /// A FHIR R4 `OperationOutcome`.
@@ -129,6 +136,12 @@ impl From<Issue> for OperationOutcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn control_characters_that_a_client_sent_are_not_repeated() {
+        let issue = Issue::warning(IssueCode::Value, "a\0b\u{1b}c\nd");
+        assert_eq!(issue.diagnostics(), "a\u{fffd}b\u{fffd}c\nd");
+    }
 
     #[test]
     fn an_outcome_looks_as_fhir_wants_it() {

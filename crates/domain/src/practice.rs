@@ -1,6 +1,7 @@
 //! A practice: the tenant. It has one EHR database (its source), one FHIR base URL and one prefix in
 //! the bucket; nothing of one practice is ever reached through another.
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
@@ -19,6 +20,8 @@ pub struct Practice {
     pub base_url: Url,
     /// Where its objects lie in the bucket: `ema/100491`.
     pub s3_prefix: String,
+    /// Since when its source remembers deletions and memberships; `None`: since ever.
+    pub history_since: Option<DateTime<Utc>>,
     /// Whether it was suspended by an operator.
     pub suspended: bool,
     /// What an operator set for it.
@@ -47,6 +50,24 @@ pub struct PracticeOptions {
     pub file_resources: Option<u32>,
     /// The version of US Core that resources made by a mapping follow.
     pub us_core: UsCore,
+    /// How clients get at the files.
+    pub file_access: FileAccess,
+    /// Store files gzipped. They are then served with `Content-Encoding: gzip`, whatever the client accepts.
+    pub gzip: bool,
+    /// At Group level, and where patients are named, export only those rows of the practice's directory that
+    /// exported resources refer to.
+    pub directory_by_reference: bool,
+}
+
+/// How clients get at the files of an export (Bulk Data IG, Output File Request).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FileAccess {
+    /// By signed links that need no token, as with the modelled product.
+    #[default]
+    Presigned,
+    /// By URLs of this server that need the access token; they lead to a signed link of a few minutes.
+    Token,
 }
 
 /// A version of the US Core implementation guide.
@@ -80,6 +101,9 @@ impl Default for PracticeOptions {
             max_exports_per_app: None,
             file_resources: None,
             us_core: UsCore::default(),
+            file_access: FileAccess::default(),
+            gzip: false,
+            directory_by_reference: false,
         }
     }
 }

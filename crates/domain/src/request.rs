@@ -1,23 +1,27 @@
 //! A kick-off request, parsed (Bulk Data IG, Bulk Data Kick-off Request).
 //!
 //! Everything is read at the edge into an [`ExportRequest`] that cannot be wrong; later code never
-//! looks at the raw query again. What is unknown is refused, unless the client asked for lenient
-//! handling: then it is ignored and the client is told, because an export must never silently be wider
-//! or narrower than its request.
+//! looks at the raw parameters again. What is unknown is refused, unless the client asked for lenient
+//! handling: then it is ignored and the client is told. An export is never wider than its request: where lenient
+//! handling ignores a part of a restriction, the rest still restricts.
 
+mod parameters;
 mod prefer;
+mod read;
+mod selection;
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::instant::{self, InstantError};
 use crate::outcome::{Issue, IssueCode};
 use crate::practice::PracticeOptions;
-use crate::{ResourceType, ids};
+use crate::{ResourceType, ids, instant};
 
+pub use parameters::{Form, Parameters};
 pub use prefer::Prefer;
+pub use selection::{AssociatedProvenance, Delivery, Selection};
 
 /// Which patients an export is about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,10 +61,20 @@ impl Level {
 pub struct ExportRequest {
     /// Which patients.
     pub level: Level,
+    /// Only these of them: ids of Patients, from `patient`.
+    pub patients: Option<BTreeSet<String>>,
     /// Only resources changed after this.
     pub since: Option<DateTime<Utc>>,
     /// Only these types; `None`: all that the client may read and the source has.
     pub types: Option<BTreeSet<ResourceType>>,
+    /// Not these types: lenient handling could read none of the filters that restrict them.
+    pub without: BTreeSet<ResourceType>,
+    /// Which resources of the types, and what of them.
+    pub selection: Selection,
+    /// How the client wants it delivered.
+    pub delivery: Delivery,
+    /// Whether deletions since `since` are told; not where the source's memory does not reach back so far.
+    pub deleted: bool,
     /// Whether the client asked for `handling=lenient`.
     pub lenient: bool,
     /// What the client should know: shown in the kick-off response and, where a parameter was ignored,
@@ -86,147 +100,73 @@ pub struct Headers<'a> {
     pub prefer: Option<&'a str>,
 }
 
-/// A furthest `_since` in the future that is put down to clock differences.
-const FUTURE_LEEWAY: TimeDelta = TimeDelta::minutes(5);
-
-/// Checks `_outputFormat` alone. It comes before everything else, as in the modelled product.
-///
-/// # Errors
-/// The issue to answer with: `Invalid Tenant` (the modelled product's words), then what is wrong.
-pub fn check_output_format(query: &str) -> Result<(), Issue> {
-    let formats: Vec<_> = pairs(query).filter(|(name, _)| name == "_outputFormat").collect();
-    let wrong = formats.iter().find(|(_, value)| {
-        !matches!(
-            value.trim().to_ascii_lowercase().as_str(),
-            // A `+` that was not percent-encoded arrives as a blank.
-            "ndjson" | "application/ndjson" | "application/fhir+ndjson" | "application/fhir ndjson"
-        )
-    });
-    if wrong.is_none() && formats.len() <= 1 {
-        return Ok(());
-    }
-    Err(Issue::error(
-        IssueCode::NotSupported,
-        "Invalid Tenant: the only output format is ndjson; leave _outputFormat out, or give it once as \
-         ndjson, application/ndjson or application/fhir+ndjson",
-    )
-    .with_text("Invalid Tenant"))
-}
-
-/// Parses a GET kick-off.
-///
-/// `query` is the raw query string, `now` the server's clock.
+/// Parses a kick-off. `now` is the server's clock.
 ///
 /// # Errors
 /// Every issue found; the answer is 400 with all of them.
-pub fn parse_get(
+pub fn parse(
     level: Level,
-    query: &str,
+    parameters: &Parameters,
     headers: Headers<'_>,
     options: &PracticeOptions,
     now: DateTime<Utc>,
 ) -> Result<ExportRequest, Vec<Issue>> {
-    check_output_format(query).map_err(|issue| vec![issue])?;
+    parameters.check_output_format().map_err(|issue| vec![issue])?;
     let prefer = Prefer::parse(headers.prefer.unwrap_or_default());
     let mut errors = Vec::new();
     if options.require_headers {
         errors.extend(missing_headers(headers, &prefer));
     }
-    let mut request =
-        ExportRequest { level, since: None, types: None, lenient: prefer.lenient, notes: Vec::new() };
-    let mut seen_since = false;
-    for (name, value) in pairs(query) {
-        let outcome = match name.as_str() {
-            "_outputFormat" => Ok(()),
-            "_since" if seen_since => {
-                Err(Issue::error(IssueCode::Invalid, "_since is given twice: give it once"))
-            }
-            "_since" => {
-                seen_since = true;
-                request.read_since(&value, options, now)
-            }
-            "_type" => request.read_types(&value),
-            _ => request.unknown_parameter(&name),
-        };
-        errors.extend(outcome.err());
+    let request = ExportRequest {
+        level,
+        patients: None,
+        since: None,
+        types: None,
+        without: BTreeSet::new(),
+        selection: Selection::default(),
+        delivery: Delivery { separate_status: prefer.separate_export_status, ..Delivery::default() },
+        deleted: true,
+        lenient: prefer.lenient,
+        notes: Vec::new(),
+    };
+    let mut reader = read::Reader::new(request, parameters.form(), options, now);
+    for (name, value) in parameters.iter() {
+        errors.extend(reader.read(name, value).err());
     }
-    if let Level::Group(id) = &request.level
+    let request = reader.finish().map_err(|issue| errors.push(issue));
+    if let Ok(ExportRequest { level: Level::Group(id), .. }) = &request
         && !ids::is_fhir_id(id)
     {
         errors
             .push(Issue::error(IssueCode::Value, "the group id is not a FHIR id (letters, digits, - and .)"));
     }
-    if errors.is_empty() { Ok(request) } else { Err(errors) }
+    match request {
+        Ok(request) if errors.is_empty() => Ok(request),
+        _ => Err(errors),
+    }
 }
 
 impl ExportRequest {
-    fn read_since(
-        &mut self,
-        value: &str,
-        options: &PracticeOptions,
-        now: DateTime<Utc>,
-    ) -> Result<(), Issue> {
-        let wrong = |e: InstantError| Issue::error(IssueCode::Value, format!("_since: {e}"));
-        let parsed = instant::parse(value.trim()).map_err(wrong)?;
-        if !parsed.zoned {
-            if !options.since_without_zone {
-                return Err(wrong(InstantError::Malformed));
-            }
-            let text = format!(
-                "_since has no time zone and was read as UTC: {}. Write it with a zone.",
-                instant::format(parsed.time)
-            );
-            self.notes.push(Note { issue: Issue::warning(IssueCode::Value, text), ignored: false });
-        }
-        if parsed.time > now + FUTURE_LEEWAY {
-            return Err(Issue::error(
-                IssueCode::Value,
-                "_since lies in the future: use the transactionTime of an earlier export",
-            ));
-        }
-        self.since = Some(parsed.time);
-        Ok(())
-    }
-
-    fn read_types(&mut self, value: &str) -> Result<(), Issue> {
-        let names = value.split(',').map(str::trim);
-        let mut unknown = Vec::new();
-        for name in names {
-            match name.parse::<ResourceType>() {
-                Ok(t) => {
-                    self.types.get_or_insert_default().insert(t);
-                }
-                Err(_) => unknown.push(name.chars().take(64).collect::<String>()),
-            }
-        }
-        if unknown.is_empty() {
+    /// Compares `_since` with the time from which on the source remembers what was deleted and who left a group.
+    ///
+    /// # Errors
+    /// The issue to answer with, where `_since` is older; with lenient handling deletions are left out instead.
+    pub fn check_history(&mut self, history_since: Option<DateTime<Utc>>) -> Result<(), Issue> {
+        let Some(history) = history_since.filter(|history| self.since.is_some_and(|since| since < *history))
+        else {
             return Ok(());
-        }
+        };
         let text = format!(
-            "_type: not supported here: {}. See rest.resource of /metadata for the types.",
-            unknown.join(", ")
+            "_since lies before {}, since when this practice's source remembers deletions and memberships",
+            instant::format(history)
         );
-        let issue = Issue::error(IssueCode::NotSupported, text);
         if !self.lenient {
-            return Err(issue);
+            let text = format!("{text}: ask for a full export, without _since");
+            return Err(Issue::error(IssueCode::Value, text));
         }
-        // An empty set stays a restriction: ignoring the last unknown type must not widen the export.
-        self.types.get_or_insert_default();
-        self.ignore(issue.diagnostics().to_owned());
+        self.deleted = false;
+        self.ignore(format!("{text}: what was deleted is not told in this export"));
         Ok(())
-    }
-
-    fn unknown_parameter(&mut self, name: &str) -> Result<(), Issue> {
-        let name: String = name.chars().take(64).collect();
-        let text = format!("the parameter {name} is not supported by this server");
-        if self.lenient {
-            self.ignore(format!("{text}; it was ignored (handling=lenient)"));
-            return Ok(());
-        }
-        Err(Issue::error(
-            IssueCode::NotSupported,
-            format!("{text}; leave it out, or send `Prefer: handling=lenient` to have it ignored"),
-        ))
     }
 
     /// Notes that a part of the request was ignored.
@@ -253,10 +193,6 @@ fn accepts_fhir_json(accept: &str) -> bool {
         .any(|range| {
             matches!(range.as_str(), "application/fhir+json" | "application/json" | "application/*" | "*/*")
         })
-}
-
-fn pairs(query: &str) -> impl Iterator<Item = (String, String)> + '_ {
-    url::form_urlencoded::parse(query.as_bytes()).into_owned()
 }
 
 #[cfg(test)]

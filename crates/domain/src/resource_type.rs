@@ -87,6 +87,10 @@ impl ResourceType {
         ResourceType::Provenance,
     ];
 
+    /// The types whose attachments may be had by URL (Bulk Data IG, Attachments).
+    pub const WITH_ATTACHMENTS: [ResourceType; 2] =
+        [ResourceType::DiagnosticReport, ResourceType::DocumentReference];
+
     /// Whether rows of this type belong to one patient (`patient_id` set), as opposed to the practice's
     /// directory and its Medication rows (`patient_id` null).
     #[must_use]

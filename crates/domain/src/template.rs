@@ -1,13 +1,14 @@
 //! Row templates: how a row of plain columns becomes a FHIR resource.
 //!
 //! A template is a resource with placeholders, conditions and code tables; the notation is described for its
-//! writers in `docs/MAPPING.md`. It is parsed once ([`Template::parse`]) and then gives two things:
+//! writers in `docs/MAPPING.md`. It is parsed once ([`Template::parse`]) and then gives three things:
 //!
 //! - [`Template::program`]: a flat program that writes the resource's bytes for a row. It allocates nothing
 //!   and copies each byte once: members are written optimistically, each with the comma before it, and an
 //!   object that turns out to be empty is cut off again.
 //! - [`Template::sql`]: an expression that makes the same resource in PostgreSQL, for filters and checks,
 //!   and the oracle of the tests: program and expression must agree on every row.
+//! - [`Template::narrow`]: what a row must look like to give a resource that a query wants.
 //!
 //! Everything that can be wrong with a template is found here, against the columns of its relation, with the
 //! path in the document; once a program is made no row can make it fail.
@@ -19,18 +20,22 @@ mod compile;
 mod condition;
 mod decimal;
 mod misses;
+mod narrow;
 mod parse;
 mod placeholder;
 mod program;
 mod sql;
 mod text;
 mod time;
+mod variables;
 
 pub use cell::Cell;
 pub use codes::CodeTables;
 pub use column::{Column, ColumnType, is_name};
 pub use decimal::Decimal;
+pub use narrow::{ColumnTest, Narrow};
 pub use program::Program;
+pub use variables::{EXAMPLE_BASE_URL, Variables};
 
 use std::collections::BTreeSet;
 use std::fmt;

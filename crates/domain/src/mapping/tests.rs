@@ -1,4 +1,5 @@
 use super::*;
+use crate::practice::UsCore;
 
 const HEAD: &str =
     r#""resourceType":"Goal","id":"{{id}}S","meta":{"lastUpdated":"{{last_updated | instant}}"}"#;
@@ -24,7 +25,7 @@ fn a_file_gives_the_streams_of_its_type() {
     );
     let set = MappingSet::parse([("Goal.json", file(&stream).as_str())], UsCore::V7_0_0).unwrap();
     let [stream] = set.streams(ResourceType::Goal).unwrap() else { panic!("one stream") };
-    assert_eq!((stream.relation.as_str(), stream.us_core), ("goal", UsCore::V7_0_0));
+    assert_eq!((stream.relation.as_str(), stream.variables.us_core), ("goal", UsCore::V7_0_0));
     assert!(set.streams(ResourceType::Patient).is_none());
     // Wherever it is stored, it gives the same templates.
     let stored = serde_json::to_value(stream).unwrap();
@@ -66,4 +67,25 @@ fn everything_that_is_wrong_is_told_with_file_and_place() {
         problems("Goal.json", r#"{"resourceType":"Goal","streams":[],"stream":[]}"#)
             .contains("unknown field")
     );
+}
+
+#[test]
+fn a_stream_keeps_the_base_url_with_which_it_was_planned_if_it_uses_it() {
+    let variables = |base: &str| Variables { us_core: UsCore::V6_1_0, base_url: base.to_owned() };
+    let parsed = |text: &str, base: &str| {
+        let stream = format!(r#"{{"relation":"goal","resources":[{}]}}"#, goal("", text));
+        let text = file(&stream);
+        let set = MappingSet::parse([("Goal.json", text.as_str())], variables(base)).unwrap();
+        set.streams(ResourceType::Goal).unwrap()[0].clone()
+    };
+    let with = parsed(r#","x":"{{$base_url}}/Binary/{{a}}""#, "https://a.example/r4");
+    let stored = serde_json::to_value(&with).unwrap();
+    assert_eq!(stored["base_url"], "https://a.example/r4");
+    assert_eq!(serde_json::from_value::<StreamMapping>(stored).unwrap(), with);
+    // One that does not is the same at every practice, and as it was stored before there was such a variable.
+    let without = parsed(r#","x":"{{a}}""#, "https://a.example/r4");
+    assert_eq!(without, parsed(r#","x":"{{a}}""#, "https://b.example/r4"));
+    let stored = serde_json::to_value(&without).unwrap();
+    assert!(stored.get("base_url").is_none() && stored["us_core"] == "6.1.0");
+    assert_eq!(serde_json::from_value::<StreamMapping>(stored).unwrap(), without);
 }

@@ -7,6 +7,9 @@ pub struct Prefer {
     pub respond_async: bool,
     /// `handling=lenient`
     pub lenient: bool,
+    /// `separate-export-status`: polls are answered with 200, and the export's own status stands in the header
+    /// `X-Export-Status` (Bulk Data IG, Headers).
+    pub separate_export_status: bool,
 }
 
 impl Prefer {
@@ -21,6 +24,7 @@ impl Prefer {
             match (name.trim(), value.trim().trim_matches('"')) {
                 ("respond-async", _) => prefer.respond_async = true,
                 ("handling", "lenient") => prefer.lenient = true,
+                ("separate-export-status", _) => prefer.separate_export_status = true,
                 _ => {}
             }
         }
@@ -42,7 +46,9 @@ mod tests {
             ("", false, false),
             ("respond-asynchronously", false, false),
         ] {
-            assert_eq!(Prefer::parse(text), Prefer { respond_async, lenient }, "{text}");
+            let expected = Prefer { respond_async, lenient, separate_export_status: false };
+            assert_eq!(Prefer::parse(text), expected, "{text}");
         }
+        assert!(Prefer::parse("respond-async,Separate-Export-Status").separate_export_status);
     }
 }

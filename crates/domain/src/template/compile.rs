@@ -24,7 +24,7 @@ impl Template {
                 tables: Vec::new(),
                 conditions: Vec::new(),
                 when: None,
-                suffix: self.suffix.len(),
+                suffix: self.suffix.clone(),
             },
             table_names: Vec::new(),
             after_constant: usize::MAX,

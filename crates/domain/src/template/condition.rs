@@ -82,7 +82,10 @@ pub(super) fn exclude(a: &[Test], b: &[Test]) -> bool {
 }
 
 /// Reads a condition; `variable` gives the value of `$name`.
-pub(super) fn parse(text: &str, variable: impl Fn(&str) -> Option<String>) -> Result<Folded, String> {
+pub(super) fn parse<'v>(
+    text: &str,
+    variable: impl Fn(&str) -> Result<&'v str, String>,
+) -> Result<Folded, String> {
     let tokens = tokens(text)?;
     let mut rest = tokens.as_slice();
     let mut any = Vec::new();
@@ -108,17 +111,16 @@ pub(super) fn parse(text: &str, variable: impl Fn(&str) -> Option<String>) -> Re
 }
 
 /// Tests joined by `and`, and whether those of variables hold.
-fn all(rest: &mut &[Token], variable: &impl Fn(&str) -> Option<String>) -> Result<(Vec<Test>, bool), String> {
+fn all<'v>(
+    rest: &mut &[Token],
+    variable: &impl Fn(&str) -> Result<&'v str, String>,
+) -> Result<(Vec<Test>, bool), String> {
     let (mut line, mut holds) = (Vec::new(), true);
     loop {
         let test = test(rest)?;
         match test.column.strip_prefix('$') {
             None => line.push(test),
-            Some(name) => {
-                let value = variable(name);
-                let value = value.ok_or_else(|| format!("there is no variable ${name}, only $us_core"))?;
-                holds &= test.check.holds(&value)?;
-            }
+            Some(name) => holds &= test.check.holds(variable(name)?)?,
         }
         match rest.first() {
             Some(Token::Word(word)) if word == "and" => *rest = &rest[1..],
@@ -295,7 +297,7 @@ mod tests {
     use super::*;
 
     fn parsed(text: &str) -> Result<Folded, String> {
-        parse(text, |name| (name == "us_core").then(|| "7.0.0".to_owned()))
+        parse(text, |name| if name == "us_core" { Ok("7.0.0") } else { Err(format!("no ${name}")) })
     }
 
     fn test(column: &str, check: Check) -> Test {

@@ -3,23 +3,22 @@
 use super::codes::CodeTables;
 use super::condition::{self, Folded};
 use super::placeholder::{self, Filter, Part, Placeholder};
-use super::{At, Node, Object, Problem, Template};
+use super::{At, Node, Object, Problem, Template, Variables};
 use crate::ResourceType;
 use crate::mapping::Json;
-use crate::practice::UsCore;
 
 /// How deep objects and arrays may be nested: deeper than any resource, and what the writer keeps room for.
 pub(super) const DEEPEST: usize = 24;
 
 /// What is the same everywhere in a document.
 struct Document<'a> {
-    us_core: &'a str,
+    variables: &'a Variables,
     codes: &'a CodeTables,
     problems: Vec<Problem>,
 }
 
 impl Template {
-    /// Parses a template for a practice's version of US Core. `path` is where it stands in its file.
+    /// Parses a template, with a practice's variables put in. `path` is where it stands in its file.
     ///
     /// # Errors
     /// Everything that is wrong in it, as far as that can be seen without the columns of its relation.
@@ -27,10 +26,10 @@ impl Template {
         json: &Json,
         resource_type: ResourceType,
         codes: &CodeTables,
-        us_core: UsCore,
+        variables: &Variables,
         path: &str,
     ) -> Result<Self, Vec<Problem>> {
-        let mut document = Document { us_core: us_core.as_str(), codes, problems: Vec::new() };
+        let mut document = Document { variables, codes, problems: Vec::new() };
         let suffix = document.head(json, resource_type, path);
         let root = match json {
             Json::Object(members) => document.object(members, path, 0),
@@ -95,9 +94,7 @@ impl Document<'_> {
     }
 
     fn string(&mut self, text: &str, path: &str) -> Option<(Node, bool)> {
-        let us_core = self.us_core;
-        let variable = |name: &str| (name == "us_core").then(|| us_core.to_owned());
-        let mut parts = match placeholder::parts(text, variable) {
+        let mut parts = match placeholder::parts(text, |name| self.variables.get(name)) {
             Ok(parts) => parts,
             Err(message) => {
                 self.problem(path, message);
@@ -199,9 +196,7 @@ impl Document<'_> {
             self.problem(path, "a condition is a string");
             return Some(None);
         };
-        let us_core = self.us_core;
-        let variable = |name: &str| (name == "us_core").then(|| us_core.to_owned());
-        match condition::parse(text, variable) {
+        match condition::parse(text, |name| self.variables.get(name)) {
             Ok(Folded::Always) => Some(None),
             Ok(Folded::Never) => None,
             Ok(Folded::When(it)) => Some(Some(At { path: path.to_owned(), it })),

@@ -1,4 +1,4 @@
-//! Placeholders: `{{column}}`, `{{column | filter}}`, `{{$us_core}}`.
+//! Placeholders: `{{column}}`, `{{column | filter}}`, `{{$us_core}}`, `{{$base_url}}`.
 
 use super::column::{ColumnType, is_name};
 
@@ -85,7 +85,10 @@ fn is_key(column: ColumnType) -> bool {
 }
 
 /// Splits a string at its placeholders; `variable` gives the value of `$name`.
-pub(super) fn parts(text: &str, variable: impl Fn(&str) -> Option<String>) -> Result<Vec<Part>, String> {
+pub(super) fn parts<'v>(
+    text: &str,
+    variable: impl Fn(&str) -> Result<&'v str, String>,
+) -> Result<Vec<Part>, String> {
     let mut parts = Vec::new();
     let mut rest = text;
     while let Some(start) = rest.find("{{") {
@@ -114,15 +117,15 @@ fn push_literal(parts: &mut Vec<Part>, text: &str) {
 }
 
 /// What stands between `{{` and `}}`.
-fn placeholder(text: &str, variable: impl Fn(&str) -> Option<String>) -> Result<Part, String> {
+fn placeholder<'v>(text: &str, variable: impl Fn(&str) -> Result<&'v str, String>) -> Result<Part, String> {
     let (name, filter) = match text.split_once('|') {
         Some((name, filter)) => (name.trim(), Some(filter.trim())),
         None => (text.trim(), None),
     };
     if let Some(name) = name.strip_prefix('$') {
-        let value = variable(name).ok_or_else(|| format!("there is no variable ${name}, only $us_core"))?;
+        let value = variable(name)?;
         return match filter {
-            None => Ok(Part::Literal(value)),
+            None => Ok(Part::Literal(value.to_owned())),
             Some(_) => Err(format!("${name} takes no filter")),
         };
     }
@@ -148,7 +151,7 @@ mod tests {
     use super::*;
 
     fn parsed(text: &str) -> Result<Vec<Part>, String> {
-        parts(text, |name| (name == "us_core").then(|| "6.1.0".to_owned()))
+        parts(text, |name| if name == "us_core" { Ok("6.1.0") } else { Err(format!("no ${name}")) })
     }
 
     fn column(name: &str, filter: Option<Filter>) -> Part {

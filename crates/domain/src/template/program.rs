@@ -18,7 +18,7 @@ pub struct Program {
     /// Condition of the resource and of its parts.
     pub(super) conditions: Vec<Vec<Vec<Test>>>,
     pub(super) when: Option<usize>,
-    pub(super) suffix: usize,
+    pub(super) suffix: String,
 }
 
 /// A part of the pool.
@@ -103,10 +103,10 @@ struct Frame {
 }
 
 impl Program {
-    /// Bytes that the resource's id has behind the row's.
+    /// What the resource's id has behind the row's.
     #[must_use]
-    pub fn suffix_length(&self) -> usize {
-        self.suffix
+    pub fn suffix(&self) -> &str {
+        &self.suffix
     }
 
     /// Writes the resource of a row, without a line feed; `cell` gives the value of the column of an index.

@@ -41,6 +41,15 @@ impl Template {
     }
 }
 
+impl Template {
+    /// The value of a column, for a relation under the alias `r`: null where it counts as null, texts without
+    /// blanks at their ends and what FHIR forbids.
+    #[must_use]
+    pub fn column_sql(&self, name: &str, columns: &[Column]) -> String {
+        Sql { template: self, columns }.column(name)
+    }
+}
+
 struct Sql<'a> {
     template: &'a Template,
     columns: &'a [Column],
@@ -162,6 +171,10 @@ impl Sql<'_> {
     fn is_there(&self, name: &str) -> String {
         match self.column_type(name) {
             Some(ColumnType::Text) => format!("coalesce(btrim(r.\"{name}\"::text, {BLANKS}) <> '', false)"),
+            // Not by way of jsonb, which refuses what json may hold: an escaped NUL.
+            Some(ColumnType::Json) => {
+                format!("coalesce(r.\"{name}\"::text COLLATE \"C\" !~ {NO_CONTENT}, false)")
+            }
             _ => format!("({}) IS NOT NULL", self.column(name)),
         }
     }
@@ -197,12 +210,15 @@ impl Sql<'_> {
     /// A condition that is true or not true.
     fn condition(&self, condition: &Condition) -> String {
         let test = |test: &super::condition::Test| {
-            let column = self.column(&test.column);
+            // Texts are compared byte by byte, as the program does, whatever the column's collation.
+            let is_text = self.column_type(&test.column) == Some(ColumnType::Text);
+            let collation = if is_text { " COLLATE \"C\"" } else { "" };
+            let column = format!("({}){collation}", self.column(&test.column));
             match &test.check {
                 Check::IsNull => format!("NOT ({})", self.is_there(&test.column)),
                 Check::IsNotNull => self.is_there(&test.column),
-                Check::In(values) => format!("coalesce(({column}) IN ({}), false)", list(values)),
-                Check::NotIn(values) => format!("coalesce(({column}) NOT IN ({}), false)", list(values)),
+                Check::In(values) => format!("coalesce({column} IN ({}), false)", list(values)),
+                Check::NotIn(values) => format!("coalesce({column} NOT IN ({}), false)", list(values)),
             }
         };
         let line =
@@ -242,6 +258,9 @@ const FORBIDDEN: &str = "E'\\x01\\x02\\x03\\x04\\x05\\x06\\x07\\x08\\x0b\\x0c\\x
 
 /// The same and all that counts as blank: a text of these alone counts as null.
 const BLANKS: &str = "E'\\x01\\x02\\x03\\x04\\x05\\x06\\x07\\x08\\x09\\x0a\\x0b\\x0c\\x0d\\x0e\\x0f\\x10\\x11\\x12\\x13\\x14\\x15\\x16\\x17\\x18\\x19\\x1a\\x1b\\x1c\\x1d\\x1e\\x1f '";
+
+/// JSON without content.
+const NO_CONTENT: &str = r#"E'^[ \t\n\r]*(null|""|\\[[ \t\n\r]*\\]|\\{[ \t\n\r]*\\})[ \t\n\r]*$'"#;
 
 /// One of these; none: false.
 fn any(conditions: impl Iterator<Item = String>) -> String {

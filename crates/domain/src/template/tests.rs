@@ -23,7 +23,7 @@ fn parse(members: &str, codes: &str) -> Result<Template, Vec<Problem>> {
         r#""resourceType":"Patient","id":"{{id}}","meta":{"lastUpdated":"{{last_updated | instant}}"}"#;
     let json: Json = serde_json::from_str(&format!("{{{head},{members}}}")).unwrap();
     let codes = CodeTables::parse(Some(&serde_json::from_str(codes).unwrap()), "codes")?;
-    Template::parse(&json, ResourceType::Patient, &codes, UsCore::V6_1_0, "t")
+    Template::parse(&json, ResourceType::Patient, &codes, &UsCore::V6_1_0.into(), "t")
 }
 
 /// The members that a row with these values gives, behind the head; none if it gives no resource.
@@ -153,6 +153,16 @@ fn the_version_of_us_core_is_put_in() {
 }
 
 #[test]
+fn the_base_url_is_put_in_where_an_absolute_url_is_wanted() {
+    let members = r#""content":[{"attachment":{"contentType":"{{b}}","url":"{{$base_url}}/Binary/{{a}}"}}]"#;
+    let url = r#""content":[{"attachment":{"url":"https://example.org/fhir/Binary/7"}}]"#;
+    assert_eq!(written(members, &[("a", text("7"))]), url);
+    assert_eq!(written(members, &[]), "");
+    let unknown = parse(r#""x":"{{$base}}/{{a}}""#, "{}").unwrap_err();
+    assert_eq!(unknown[0].message, "there is no variable $base, only $us_core and $base_url");
+}
+
+#[test]
 fn a_constant_after_a_text_is_not_mistaken_for_a_part_of_it() {
     assert_eq!(written(r#""t":"{{a}}!","k":1,"j":2"#, &[]), r#""k":1,"j":2"#);
     assert_eq!(written(r#""t":"{{a}}!","k":1,"j":2"#, &[("a", text("x"))]), r#""t":"x!","k":1,"j":2"#);
@@ -183,8 +193,9 @@ fn what_is_wrong_is_told_with_its_place() {
         assert!(problems(members).contains(expected), "{members}: {}", problems(members));
     }
     let json: Json = serde_json::from_str(r#"{"resourceType":"Goal","id":"x-{{id}}"}"#).unwrap();
-    let head = Template::parse(&json, ResourceType::Patient, &CodeTables::default(), UsCore::V6_1_0, "t")
-        .unwrap_err();
+    let head =
+        Template::parse(&json, ResourceType::Patient, &CodeTables::default(), &UsCore::V6_1_0.into(), "t")
+            .unwrap_err();
     let paths: Vec<&str> = head.iter().map(|problem| problem.path.as_str()).collect();
     assert_eq!(paths, ["t", "t.meta.lastUpdated", "t.id"]);
 }
