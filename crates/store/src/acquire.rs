@@ -11,13 +11,15 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use headgate_domain::request::Selection;
 use headgate_domain::{ExportId, PracticeNumber, ResourceType};
 use serde_json::Value;
 use sqlx::postgres::types::PgInterval;
 use uuid::Uuid;
 
 use crate::error::parsed;
-use crate::{Result, Store};
+use crate::plan::AccessPath;
+use crate::{Result, Store, StreamType};
 
 /// The lock that shard acquisitions queue on: "headgate" in ASCII.
 const ACQUIRE_LOCK: i64 = 0x6865_6164_6761_7465;
@@ -81,8 +83,8 @@ pub struct ShardLease {
     pub fence: i64,
     /// Acquisitions since the last publication, this one included.
     pub attempts: i32,
-    /// The type of every resource in it.
-    pub resource_type: ResourceType,
+    /// What its rows give.
+    pub stream_type: StreamType,
     /// The relation as the catalogue described it when the export was planned.
     pub relation: Value,
     /// The slice of the relation.
@@ -95,6 +97,16 @@ pub struct ShardLease {
     pub number_count: u32,
     /// Whether it is of a Patient level export.
     pub patient_level: bool,
+    /// Whether its export is of the members of a cohort.
+    pub by_members: bool,
+    /// How its rows are found.
+    pub access_path: AccessPath,
+    /// Which resources of the type, and what of them.
+    pub selection: Selection,
+    /// What of the export is read by reference.
+    pub by_reference: Vec<StreamType>,
+    /// All types of the export.
+    pub types: Vec<ResourceType>,
     /// The client's `_since`.
     pub since: Option<DateTime<Utc>>,
     /// Whether the source was a replica when the export was planned.
@@ -197,6 +209,15 @@ impl Store {
                       AND (x.lease_token IS NULL OR x.lease_expires_at <= clock_timestamp())
                       AND (x.retry_at IS NULL OR x.retry_at <= clock_timestamp())
                       AND x.attempts < $3
+                      -- What is left is read by reference, and shards are still to be done that refer to it.
+                      AND NOT (x.state = 'planning'
+                               AND NOT EXISTS (SELECT FROM headgate.export_stream t
+                                                WHERE t.practice_number = x.practice_number
+                                                  AND t.export_id = x.export_id AND t.planned_at IS NULL
+                                                  AND t.access_path <> 'reference')
+                               AND EXISTS (SELECT FROM headgate.shard s
+                                            WHERE s.practice_number = x.practice_number
+                                              AND s.export_id = x.export_id AND s.state <> 'done'))
                     ORDER BY (SELECT count(*) FROM headgate.export p
                                WHERE p.practice_number = x.practice_number AND p.state IN ('accepted', 'planning')
                                  AND p.lease_expires_at > clock_timestamp()),
@@ -293,7 +314,10 @@ impl Store {
                AND (s.state = 'ready' OR (s.state = 'leased' AND s.lease_expires_at <= clock_timestamp()))
             RETURNING s.practice_number, s.export_id, s.stream, s.shard, s.lease_token AS "lease_token!", s.fence,
                       s.attempts, s.slice, s.cursor, s.first_number, s.number_count, t.resource_type, t.relation,
-                      e.level, e.since, e.source_replica, e.source_lsn"#,
+                      e.level, e.of_patients, e.since, e.selection, e.types, e.source_replica, e.source_lsn, t.access_path,
+                      ARRAY(SELECT DISTINCT r.resource_type FROM headgate.export_stream r
+                             WHERE r.practice_number = e.practice_number AND r.export_id = e.export_id
+                               AND r.access_path = 'reference') AS "by_reference!""#,
             worker,
             interval(limits.lease),
             limits.max_attempts,
@@ -344,9 +368,14 @@ struct ShardRow {
     resource_type: String,
     relation: Value,
     level: String,
+    of_patients: bool,
     since: Option<DateTime<Utc>>,
+    selection: Value,
+    types: Vec<String>,
     source_replica: Option<bool>,
     source_lsn: Option<String>,
+    access_path: String,
+    by_reference: Vec<String>,
 }
 
 impl TryFrom<ShardRow> for ShardLease {
@@ -362,18 +391,27 @@ impl TryFrom<ShardRow> for ShardLease {
             token: row.lease_token,
             fence: row.fence,
             attempts: row.attempts,
-            resource_type: parsed(&row.resource_type, "export_stream", "resource_type")?,
+            stream_type: parsed(&row.resource_type, "export_stream", "resource_type")?,
             relation: row.relation,
             slice: row.slice,
             cursor: row.cursor,
             first_number: crate::error::number(row.first_number, "shard", "first_number")?,
             number_count: crate::error::number(row.number_count, "shard", "number_count")?,
             patient_level: row.level == "patient",
+            by_members: row.of_patients || row.level == "group",
+            access_path: AccessPath::from_name(&row.access_path)?,
+            selection: crate::error::json(row.selection, "export", "selection")?,
+            by_reference: each(&row.by_reference, "export_stream", "resource_type")?,
+            types: each(&row.types, "export", "types")?,
             since: row.since,
             source_replica: row.source_replica.ok_or_else(|| unplanned("source_replica"))?,
             source_lsn: row.source_lsn.ok_or_else(|| unplanned("source_lsn"))?,
         })
     }
+}
+
+fn each<T: std::str::FromStr>(names: &[String], table: &'static str, column: &'static str) -> Result<Vec<T>> {
+    names.iter().map(|name| parsed(name, table, column)).collect()
 }
 
 /// Reads a practice number from a row.

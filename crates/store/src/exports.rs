@@ -8,11 +8,11 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use headgate_domain::export::{ExportState, Progress};
-use headgate_domain::request::Level;
+use headgate_domain::request::{Delivery, Level};
 use headgate_domain::{ClientId, ExportId, PracticeNumber, ResourceType};
 
 use crate::audit::{self, Audit};
-use crate::error::{number, parsed};
+use crate::error::{json, number, parsed};
 use crate::{Error, Result, Store, doorbell};
 
 pub use kick_off::{KickOffError, NewExport};
@@ -35,10 +35,29 @@ pub struct ExportRecord {
     pub expires_at: Option<DateTime<Utc>>,
     /// Why it failed. Without any patient's data.
     pub failure: Option<String>,
+    /// How the client wants it delivered.
+    pub delivery: Delivery,
     /// How far it is.
     pub progress: Progress,
     /// The database's clock at the time of reading.
     pub now: DateTime<Utc>,
+}
+
+/// An export in its client's list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientExport {
+    /// Its id.
+    pub id: ExportId,
+    /// The kick-off URL with its query.
+    pub request_url: String,
+    /// Where it stands.
+    pub state: ExportState,
+    /// When it was kicked off.
+    pub accepted_at: DateTime<Utc>,
+    /// Everything changed up to here is in the output; known once it is planned.
+    pub transaction_time: Option<DateTime<Utc>>,
+    /// When its files go; known once it is completed.
+    pub expires_at: Option<DateTime<Utc>>,
 }
 
 impl Store {
@@ -55,7 +74,7 @@ impl Store {
         let row = sqlx::query!(
             r#"/* export_for_client */
              SELECT e.request_url, e.types, e.state, e.transaction_time, e.accepted_at, e.planned_at,
-                    e.expires_at, e.failure, clock_timestamp() AS "now!",
+                    e.expires_at, e.failure, e.delivery, clock_timestamp() AS "now!",
                     (SELECT coalesce(sum(s.resources), 0)::bigint FROM headgate.shard s
                      WHERE s.practice_number = e.practice_number AND s.export_id = e.export_id) AS "published!",
                     -- A row may give several resources, or none: what is done tells how many.
@@ -83,6 +102,7 @@ impl Store {
                 accepted_at: row.accepted_at,
                 expires_at: row.expires_at,
                 failure: row.failure,
+                delivery: json(row.delivery, "export", "delivery")?,
                 progress: Progress {
                     published: number(row.published, "shard", "resources")?,
                     planned: number(row.planned, "export_stream", "planned_rows")?,
@@ -94,8 +114,44 @@ impl Store {
         .transpose()
     }
 
-    /// Records that links to an export's files are handed out. `false` when the export is not (any more)
-    /// completed and unexpired: then no link may be shown.
+    /// A client's exports at a practice that are live, completed or failed, newest first, at most 200.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn exports_of_client(
+        &self,
+        practice: PracticeNumber,
+        client: &ClientId,
+    ) -> Result<Vec<ClientExport>> {
+        let rows = sqlx::query!(
+            "/* exports_of_client */
+             SELECT export_id, request_url, state, accepted_at, transaction_time, expires_at
+             FROM headgate.export
+             WHERE practice_number = $1 AND client_id = $2
+               AND state IN ('accepted', 'planning', 'running', 'finishing', 'completed', 'failed')
+               AND (expires_at IS NULL OR expires_at > clock_timestamp())
+             ORDER BY accepted_at DESC, export_id LIMIT 200",
+            practice.get(),
+            client.as_str(),
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        rows.into_iter()
+            .map(|row| {
+                Ok(ClientExport {
+                    id: parsed(&row.export_id, "export", "export_id")?,
+                    request_url: row.request_url,
+                    state: state_of(&row.state)?,
+                    accepted_at: row.accepted_at,
+                    transaction_time: row.transaction_time,
+                    expires_at: row.expires_at,
+                })
+            })
+            .collect()
+    }
+
+    /// Records that links to an export's files are handed out. `false` when the export has ended or expired:
+    /// then no link may be shown.
     ///
     /// # Errors
     /// When the database fails: then no link may be shown either.
@@ -107,11 +163,12 @@ impl Store {
         audit: &Audit,
     ) -> Result<bool> {
         let mut tx = self.begin().await?;
-        let completed = sqlx::query!(
+        let there = sqlx::query!(
             "/* mint_links */
              SELECT export_id FROM headgate.export
              WHERE practice_number = $1 AND export_id = $2 AND client_id = $3
-               AND state = 'completed' AND (expires_at IS NULL OR expires_at > clock_timestamp())
+               AND state IN ('planning', 'running', 'finishing', 'completed')
+               AND (expires_at IS NULL OR expires_at > clock_timestamp())
              FOR SHARE",
             practice.get(),
             export.as_str(),
@@ -119,7 +176,7 @@ impl Store {
         )
         .fetch_optional(&mut *tx)
         .await?;
-        if completed.is_none() {
+        if there.is_none() {
             return Ok(false);
         }
         audit::record(&mut tx, audit).await?;
@@ -127,7 +184,7 @@ impl Store {
         Ok(true)
     }
 
-    /// Cancels an export that is live or completed, and takes the lease of its step away. With a client,
+    /// Cancels an export that is live, completed or failed, and takes the lease of its step away. With a client,
     /// only that client's export; without one an operator's. `false` when nothing was there to cancel.
     ///
     /// # Errors
@@ -143,11 +200,12 @@ impl Store {
         let moved = sqlx::query!(
             "/* cancel_export */
              UPDATE headgate.export
-             SET state = 'cancelled', ended_at = clock_timestamp(), quiet_after = lease_expires_at,
+             SET state = 'cancelled', ended_at = clock_timestamp(),
+                 quiet_after = coalesce(lease_expires_at, quiet_after),
                  lease_step = NULL, lease_token = NULL, lease_expires_at = NULL, lease_worker = NULL,
                  attempts = 0, retry_at = NULL, rung_at = clock_timestamp()
              WHERE practice_number = $1 AND export_id = $2 AND ($3::text IS NULL OR client_id = $3)
-               AND state IN ('accepted', 'planning', 'running', 'finishing', 'completed')",
+               AND state IN ('accepted', 'planning', 'running', 'finishing', 'completed', 'failed')",
             practice.get(),
             export.as_str(),
             client.map(ClientId::as_str),
@@ -173,7 +231,7 @@ fn state_of(name: &str) -> Result<ExportState> {
     ExportState::from_name(name).ok_or(Error::Inconsistent { table: "export", column: "state" })
 }
 
-fn level_of(name: &str, group_id: Option<String>) -> Result<Level> {
+pub(crate) fn level_of(name: &str, group_id: Option<String>) -> Result<Level> {
     match (name, group_id) {
         ("system", None) => Ok(Level::System),
         ("patient", None) => Ok(Level::Patient),

@@ -1,8 +1,8 @@
 //! Published files, as the manifest lists them.
 
-use headgate_domain::{ExportId, PracticeNumber};
+use headgate_domain::{ClientId, ExportId, PracticeNumber, ResourceType};
 
-use crate::error::number;
+use crate::error::{number, parsed};
 use crate::{Error, Result, Store};
 
 /// In which list of the manifest a file stands.
@@ -24,6 +24,16 @@ impl FileKind {
             FileKind::Output => "output",
             FileKind::Deleted => "deleted",
             FileKind::Error => "error",
+        }
+    }
+
+    /// The type of the lines where it is always the same one; of output files it is their own.
+    #[must_use]
+    pub fn resource_type(self) -> &'static str {
+        match self {
+            FileKind::Output => "Resource",
+            FileKind::Deleted => "Bundle",
+            FileKind::Error => "OperationOutcome",
         }
     }
 
@@ -53,36 +63,123 @@ pub struct FileRecord {
     pub sha256: String,
 }
 
+/// The content of an attachment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttachmentRecord {
+    /// Where it lies in the bucket.
+    pub object_key: String,
+    /// The types of the export that it belongs to.
+    pub types: Vec<ResourceType>,
+}
+
+/// A row as every statement on files selects it.
+pub(crate) struct Row {
+    pub(crate) kind: String,
+    pub(crate) resource_type: String,
+    pub(crate) number: i32,
+    pub(crate) part: i32,
+    pub(crate) object_key: String,
+    pub(crate) resources: i64,
+    pub(crate) bytes: i64,
+    pub(crate) sha256: String,
+}
+
+impl TryFrom<Row> for FileRecord {
+    type Error = Error;
+
+    fn try_from(row: Row) -> Result<Self> {
+        Ok(Self {
+            kind: FileKind::from_name(&row.kind)
+                .ok_or(Error::Inconsistent { table: "file", column: "kind" })?,
+            resource_type: row.resource_type,
+            number: number(row.number, "file", "number")?,
+            part: number(row.part, "file", "part")?,
+            object_key: row.object_key,
+            resources: number(row.resources, "file", "resources")?,
+            bytes: number(row.bytes, "file", "bytes")?,
+            sha256: row.sha256,
+        })
+    }
+}
+
 impl Store {
     /// The files of an export by kind, type, number and part.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn files_of(&self, practice: PracticeNumber, export: &ExportId) -> Result<Vec<FileRecord>> {
-        let rows = sqlx::query!(
+        let rows = sqlx::query_as!(
+            Row,
             r#"/* files_of */
              SELECT kind, resource_type, number, part, object_key, resources, bytes, sha256
-             FROM headgate.file WHERE practice_number = $1 AND export_id = $2
+             FROM headgate.file WHERE practice_number = $1 AND export_id = $2 AND kind <> 'attachment'
              ORDER BY kind, resource_type COLLATE "C", number, part"#,
             practice.get(),
             export.as_str(),
         )
         .fetch_all(&self.pool)
         .await?;
-        rows.into_iter()
-            .map(|row| {
-                Ok(FileRecord {
-                    kind: FileKind::from_name(&row.kind)
-                        .ok_or(Error::Inconsistent { table: "file", column: "kind" })?,
-                    resource_type: row.resource_type,
-                    number: number(row.number, "file", "number")?,
-                    part: number(row.part, "file", "part")?,
-                    object_key: row.object_key,
-                    resources: number(row.resources, "file", "resources")?,
-                    bytes: number(row.bytes, "file", "bytes")?,
-                    sha256: row.sha256,
-                })
-            })
-            .collect()
+        rows.into_iter().map(FileRecord::try_from).collect()
+    }
+
+    /// A file of an export of this client, while its client may get it: the export is completed and not expired,
+    /// or it runs and its files are listed as they come.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn file_for_client(
+        &self,
+        practice: PracticeNumber,
+        export: &ExportId,
+        client: &ClientId,
+        object_key: &str,
+    ) -> Result<Option<FileRecord>> {
+        let row = sqlx::query_as!(
+            Row,
+            r#"/* file_for_client */
+             SELECT f.kind, f.resource_type, f.number, f.part, f.object_key, f.resources, f.bytes, f.sha256
+             FROM headgate.file f JOIN headgate.export e USING (practice_number, export_id)
+             WHERE f.practice_number = $1 AND f.export_id = $2 AND e.client_id = $3 AND f.object_key = $4
+               AND f.kind <> 'attachment'
+               AND (e.state = 'completed' AND (e.expires_at IS NULL OR e.expires_at > clock_timestamp())
+                    OR e.state IN ('planning', 'running', 'finishing') AND f.manifest_page IS NOT NULL)"#,
+            practice.get(),
+            export.as_str(),
+            client.as_str(),
+            object_key,
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        row.map(FileRecord::try_from).transpose()
+    }
+
+    /// An attachment in the newest export of this client at this practice that has it, is completed and not expired.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn attachment_for_client(
+        &self,
+        practice: PracticeNumber,
+        client: &ClientId,
+        attachment_id: &str,
+    ) -> Result<Option<AttachmentRecord>> {
+        let row = sqlx::query!(
+            "/* attachment_for_client */
+             SELECT f.object_key, e.types
+             FROM headgate.file f JOIN headgate.export e USING (practice_number, export_id)
+             WHERE f.practice_number = $1 AND f.kind = 'attachment' AND f.attachment_id = $2 AND e.client_id = $3
+               AND e.state = 'completed' AND (e.expires_at IS NULL OR e.expires_at > clock_timestamp())
+             ORDER BY e.completed_at DESC LIMIT 1",
+            practice.get(),
+            attachment_id,
+            client.as_str(),
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        row.map(|row| {
+            let types = row.types.iter().map(|t| parsed(t, "export", "types")).collect::<Result<_>>()?;
+            Ok(AttachmentRecord { object_key: row.object_key, types })
+        })
+        .transpose()
     }
 }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::acquire::{StepLease, interval};
-use crate::shards::{PublishedFile, insert_error_file};
+use crate::files::FileKind;
+use crate::shards::{PublishedFile, insert_finished};
 use crate::{Audit, Error, Result, Store, audit};
 
 /// What a completed export amounts to.
@@ -18,14 +19,14 @@ pub struct FinishedTotals {
 }
 
 impl Store {
-    /// Completes an export: error files, totals in the audit trail, retention begins.
+    /// Completes an export: files of deletions and problems, totals in the audit trail, retention begins.
     ///
     /// # Errors
     /// [`Error::LeaseLost`]: it was ended or another worker finishes it; or when the database fails.
     pub async fn complete(
         &self,
         lease: &StepLease,
-        error_files: &[PublishedFile],
+        files: &[(FileKind, PublishedFile)],
         retention: Duration,
     ) -> Result<FinishedTotals> {
         let mut tx = self.begin().await?;
@@ -47,8 +48,8 @@ impl Store {
         if moved.rows_affected() != 1 {
             return Err(Error::LeaseLost);
         }
-        for file in error_files {
-            insert_error_file(&mut tx, lease, file).await?;
+        for (kind, file) in files {
+            insert_finished(&mut tx, lease, *kind, file).await?;
         }
         let totals = sqlx::query_as!(
             FinishedTotals,

@@ -26,6 +26,19 @@ pub struct GroupRecord {
     pub member_count: u64,
 }
 
+/// A group that an app may ask for: of the control database, or of the practice's source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExportableGroup {
+    /// Its id.
+    pub group_id: String,
+    /// Its name, where somebody gave it one.
+    pub name: Option<String>,
+    /// Patients who are members, as far as is known.
+    pub member_count: u64,
+    /// When it was last written, where that is known.
+    pub updated_at: Option<DateTime<Utc>>,
+}
+
 /// A patient who is a member now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GroupMember {
@@ -97,6 +110,42 @@ impl Store {
     /// When the database fails.
     pub async fn groups(&self, practice: PracticeNumber) -> Result<Vec<GroupRecord>> {
         self.read_groups(practice, None).await
+    }
+
+    /// The groups of a practice that an app may ask for, by id: those of the control database and, unless one of
+    /// them has the same id, those of the source.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn exportable_groups(&self, practice: PracticeNumber) -> Result<Vec<ExportableGroup>> {
+        let rows = sqlx::query!(
+            r#"/* exportable_groups */
+             SELECT g.group_id AS "group_id!", g.name, g.updated_at AS "updated_at?",
+                    (SELECT count(*) FROM headgate.patient_group_member m
+                     WHERE m.practice_number = g.practice_number AND m.group_id = g.group_id
+                       AND m.member_until IS NULL) AS "member_count!"
+             FROM headgate.patient_group g WHERE g.practice_number = $1
+             UNION ALL
+             SELECT s.group_id, NULL, NULL, s.member_count
+             FROM headgate.source_group s
+             WHERE s.practice_number = $1
+               AND NOT EXISTS (SELECT FROM headgate.patient_group g
+                               WHERE g.practice_number = s.practice_number AND g.group_id = s.group_id)
+             ORDER BY 1"#,
+            practice.get(),
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        rows.into_iter()
+            .map(|row| {
+                Ok(ExportableGroup {
+                    group_id: row.group_id,
+                    name: row.name,
+                    member_count: number(row.member_count, "patient_group_member", "count")?,
+                    updated_at: row.updated_at,
+                })
+            })
+            .collect()
     }
 
     /// One group.

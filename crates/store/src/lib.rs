@@ -15,7 +15,9 @@ mod acquire;
 mod apps;
 mod audit;
 mod catalog;
+mod cohort;
 mod consents;
+mod deletions;
 mod doorbell;
 mod error;
 mod exports;
@@ -24,16 +26,19 @@ mod finish;
 mod groups;
 mod leases;
 mod maintenance;
+mod manifest_pages;
 mod mapping_sets;
 mod plan;
 mod practices;
 mod problems;
 mod purge;
+mod references;
 mod refresh;
 mod replay;
 mod schema;
 mod shards;
 mod signing_keys;
+mod stream_type;
 mod transaction;
 mod vendors;
 
@@ -45,24 +50,28 @@ pub use acquire::{Acquired, Limits, PlanLease, RefreshLease, ShardLease, StepLea
 pub use apps::{App, AppStatus, ConsentingPractice, NewApp};
 pub use audit::Audit;
 pub use catalog::CatalogEntry;
+pub use cohort::{Member, Members};
 pub use consents::{ConsentRecord, NewConsent};
+pub use deletions::Deletions;
 pub use doorbell::{Doorbells, QUEUE};
 pub use error::{Error, Result};
 pub use exports::{
-    ExportDetail, ExportRecord, ExportSummary, KickOffError, NewExport, ProblemSummary, ShardSummary,
-    StreamSummary,
+    ClientExport, ExportDetail, ExportRecord, ExportSummary, KickOffError, NewExport, ProblemSummary,
+    ShardSummary, StreamSummary,
 };
-pub use files::{FileKind, FileRecord};
+pub use files::{AttachmentRecord, FileKind, FileRecord};
 pub use finish::FinishedTotals;
-pub use groups::{GroupMember, GroupRecord, MemberChange, MemberCounts};
+pub use groups::{ExportableGroup, GroupMember, GroupRecord, MemberChange, MemberCounts};
 pub use leases::{Keeper, LeaseKind};
 pub use maintenance::{DueTask, Task};
+pub use manifest_pages::ManifestPage;
 pub use mapping_sets::MappingSetSummary;
-pub use plan::{Cohort, NewShard, NewStream, PlanState, StreamPlan};
+pub use plan::{AccessPath, Cohort, NewShard, NewStream, PlanState, StreamPlan};
 pub use practices::{NewPractice, PracticeRecord, SourceBinding};
 pub use problems::{NewProblem, Problem};
 pub use schema::SUPPORTED_SCHEMA_VERSIONS;
 pub use shards::{Publication, PublishedFile};
+pub use stream_type::StreamType;
 pub use vendors::{NewVendor, Vendor};
 
 /// The control database. Cheap to clone.

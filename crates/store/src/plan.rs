@@ -1,18 +1,20 @@
 //! Planning an export: fixing its transactionTime and cohort, and cutting its streams into shards.
 //!
 //! transactionTime, cohort and streams are written once, in one transaction, before the first shard. A
-//! plan that is repeated finds them and goes on from its last boundary.
+//! plan that is repeated finds them and goes on from its last boundary. Streams that are read by reference are
+//! planned last, when the shards are done that refer to their resources: see [`references`](crate::references).
 
 use chrono::{DateTime, Utc};
-use headgate_domain::request::Level;
-use headgate_domain::{PracticeNumber, ResourceType};
+use headgate_domain::ResourceType;
+use headgate_domain::request::{Level, Selection};
 use serde_json::Value;
 use sqlx::{PgConnection, Postgres, Transaction};
 use std::time::Duration;
 
 use crate::acquire::{PlanLease, interval};
-use crate::error::{number, parsed};
-use crate::{Error, Result, Store};
+use crate::cohort::{self, Members};
+use crate::error::{json, number, parsed};
+use crate::{Error, Result, Store, StreamType};
 
 /// What a plan step starts from.
 #[derive(Debug, Clone)]
@@ -21,6 +23,14 @@ pub struct PlanState {
     pub level: Level,
     /// The types to export.
     pub types: Vec<ResourceType>,
+    /// The client's `_since`.
+    pub since: Option<DateTime<Utc>>,
+    /// Which resources of the types.
+    pub selection: Selection,
+    /// The patients that the request named.
+    pub patients: Option<Vec<String>>,
+    /// Whether the group is one of the control database; else the source defines it.
+    pub own_group: bool,
     /// `None`: nothing is fixed yet.
     pub transaction_time: Option<DateTime<Utc>>,
     /// What the source was when the time was fixed.
@@ -40,17 +50,47 @@ pub struct Cohort {
     pub lsn: String,
     /// Margin that is taken off this database's clock for the members' stamps.
     pub margin: Duration,
+    /// Whose resources are read by patient.
+    pub members: Members,
+}
+
+/// How the rows of a stream are found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AccessPath {
+    /// The relation is walked.
+    All,
+    /// By the members of the cohort.
+    Cohort,
+    /// By the ids that exported resources refer to.
+    Reference,
+}
+
+impl AccessPath {
+    fn name(self) -> &'static str {
+        match self {
+            AccessPath::All => "all",
+            AccessPath::Cohort => "cohort",
+            AccessPath::Reference => "reference",
+        }
+    }
+
+    pub(crate) fn from_name(name: &str) -> Result<Self> {
+        [AccessPath::All, AccessPath::Cohort, AccessPath::Reference]
+            .into_iter()
+            .find(|path| path.name() == name)
+            .ok_or(Error::Inconsistent { table: "export_stream", column: "access_path" })
+    }
 }
 
 /// A stream to be planned.
 #[derive(Debug, Clone)]
 pub struct NewStream {
-    /// The type.
-    pub resource_type: ResourceType,
+    /// What its rows give.
+    pub stream_type: StreamType,
     /// The relation as the catalogue describes it.
     pub relation: Value,
-    /// Whether it is read by members (`cohort`) or whole (`all`).
-    pub by_cohort: bool,
+    /// How its rows are found.
+    pub access_path: AccessPath,
 }
 
 /// A stream and how far its planning is.
@@ -58,12 +98,12 @@ pub struct NewStream {
 pub struct StreamPlan {
     /// Its number.
     pub stream: i16,
-    /// The type.
-    pub resource_type: ResourceType,
+    /// What its rows give.
+    pub stream_type: StreamType,
     /// The relation as the catalogue described it.
     pub relation: Value,
-    /// Whether it is read by members.
-    pub by_cohort: bool,
+    /// How its rows are found.
+    pub access_path: AccessPath,
     /// Where the walk goes on.
     pub plan_cursor: Option<Value>,
     /// Whether every shard is known.
@@ -89,8 +129,15 @@ impl Store {
     pub async fn plan_state(&self, lease: &PlanLease) -> Result<PlanState> {
         let row = sqlx::query!(
             "/* plan_state */
-             SELECT level, group_id, types, transaction_time, source_replica, source_lsn
-               FROM headgate.export
+             SELECT level, group_id, types, since, selection, transaction_time, source_replica, source_lsn,
+                    CASE WHEN of_patients THEN
+                        ARRAY(SELECT p.patient_id FROM headgate.export_patient p
+                               WHERE p.practice_number = e.practice_number AND p.export_id = e.export_id
+                               ORDER BY p.patient_id)
+                    END AS patients,
+                    EXISTS (SELECT FROM headgate.patient_group g
+                             WHERE g.practice_number = e.practice_number AND g.group_id = e.group_id) AS \"own_group!\"
+               FROM headgate.export e
               WHERE practice_number = $1 AND export_id = $2 AND lease_token = $3",
             lease.practice.get(),
             lease.export.as_str(),
@@ -108,6 +155,10 @@ impl Store {
         Ok(PlanState {
             level,
             types: row.types.iter().map(|t| parsed(t, "export", "types")).collect::<Result<_>>()?,
+            since: row.since,
+            selection: json(row.selection, "export", "selection")?,
+            patients: row.patients,
+            own_group: row.own_group,
             transaction_time: row.transaction_time,
             source_replica: row.source_replica,
             source_lsn: row.source_lsn,
@@ -132,12 +183,19 @@ impl Store {
         let mut tx = self.begin().await?;
         hold(&mut tx, lease, "accepted").await?;
         let mut time = source.horizon;
-        if let Some(group) = level.group_id() {
-            let clock = lock_group(&mut tx, lease.practice, group).await?;
-            let margin = chrono::TimeDelta::from_std(source.margin)
-                .map_err(|_| Error::Inconsistent { table: "config", column: "source.margin_ms" })?;
-            time = time.min(clock - margin);
-            insert_members(&mut tx, lease, group).await?;
+        match (&source.members, level.group_id()) {
+            (Members::Everybody, _) => {}
+            (Members::OfGroup, Some(group)) => {
+                let clock = cohort::lock_group(&mut tx, lease.practice, group).await?;
+                let margin = chrono::TimeDelta::from_std(source.margin)
+                    .map_err(|_| Error::Inconsistent { table: "config", column: "source.margin_ms" })?;
+                time = time.min(clock - margin);
+                cohort::insert_group(&mut tx, lease, group).await?;
+            }
+            (Members::OfGroup, None) => {
+                return Err(Error::Inconsistent { table: "export", column: "group_id" });
+            }
+            (Members::Listed(members), _) => cohort::insert_listed(&mut tx, lease, members).await?,
         }
         insert_streams(&mut tx, lease, streams).await?;
         let row = sqlx::query!(
@@ -178,9 +236,9 @@ impl Store {
             .map(|row| {
                 Ok(StreamPlan {
                     stream: row.stream,
-                    resource_type: parsed(&row.resource_type, "export_stream", "resource_type")?,
+                    stream_type: parsed(&row.resource_type, "export_stream", "resource_type")?,
                     relation: row.relation,
-                    by_cohort: row.access_path == "cohort",
+                    access_path: AccessPath::from_name(&row.access_path)?,
                     plan_cursor: row.plan_cursor,
                     planned: row.planned_at.is_some(),
                 })
@@ -202,62 +260,7 @@ impl Store {
     ) -> Result<()> {
         let mut tx = self.begin().await?;
         hold(&mut tx, lease, "planning").await?;
-        let next = sqlx::query!(
-            "/* add_shards: numbers */
-             SELECT s.next_shard,
-                    -- Streams of one type share its numbers: each begins where the one before it ended.
-                    (SELECT max(p.next_number) FROM headgate.export_stream p
-                      WHERE p.practice_number = s.practice_number AND p.export_id = s.export_id
-                        AND p.resource_type = s.resource_type AND p.stream <= s.stream) AS \"next_number!\"
-               FROM headgate.export_stream s
-              WHERE s.practice_number = $1 AND s.export_id = $2 AND s.stream = $3 AND s.planned_at IS NULL
-                FOR UPDATE",
-            lease.practice.get(),
-            lease.export.as_str(),
-            stream,
-        )
-        .fetch_one(&mut *tx)
-        .await?;
-        let (mut shard, mut first_number, mut rows) = (next.next_shard, next.next_number, 0_i64);
-        for new in shards {
-            let planned: i64 = number(new.rows, "shard", "planned_rows")?;
-            let numbers: i32 = number(new.numbers, "shard", "number_count")?;
-            sqlx::query!(
-                "/* add_shards */
-                 INSERT INTO headgate.shard (practice_number, export_id, stream, shard, slice, planned_rows, first_number, number_count)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-                lease.practice.get(),
-                lease.export.as_str(),
-                stream,
-                shard,
-                new.slice,
-                planned,
-                first_number,
-                numbers,
-            )
-            .execute(&mut *tx)
-            .await?;
-            shard += 1;
-            first_number += numbers;
-            rows += planned;
-        }
-        sqlx::query!(
-            "/* add_shards: cursor */
-             UPDATE headgate.export_stream
-                SET next_shard = $4, next_number = $5, planned_rows = planned_rows + $6,
-                    plan_cursor = coalesce($7, plan_cursor),
-                    planned_at = CASE WHEN $7::jsonb IS NULL THEN clock_timestamp() END
-              WHERE practice_number = $1 AND export_id = $2 AND stream = $3",
-            lease.practice.get(),
-            lease.export.as_str(),
-            stream,
-            shard,
-            first_number,
-            rows,
-            cursor,
-        )
-        .execute(&mut *tx)
-        .await?;
+        insert_shards(&mut tx, lease, stream, shards, cursor.is_none(), cursor).await?;
         tx.commit().await?;
         Ok(())
     }
@@ -284,58 +287,6 @@ impl Store {
         .execute(&self.pool)
         .await?;
         if done.rows_affected() == 1 { Ok(()) } else { Err(Error::LeaseLost) }
-    }
-
-    /// The next members of an export's cohort after a patient id, in byte order, with their mark of full history.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn members_after(
-        &self,
-        practice: PracticeNumber,
-        export: &headgate_domain::ExportId,
-        after: Option<&str>,
-        limit: i64,
-    ) -> Result<Vec<String>> {
-        Ok(sqlx::query_scalar!(
-            "/* members_after */
-             SELECT patient_id FROM headgate.export_member
-              WHERE practice_number = $1 AND export_id = $2 AND patient_id > $3
-              ORDER BY patient_id LIMIT $4",
-            practice.get(),
-            export.as_str(),
-            after.unwrap_or_default(),
-            limit,
-        )
-        .fetch_all(&self.pool)
-        .await?)
-    }
-
-    /// The members of an export's cohort from one patient id to another, both included, with their mark
-    /// of full history.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn members_between(
-        &self,
-        practice: PracticeNumber,
-        export: &headgate_domain::ExportId,
-        first: &str,
-        last: &str,
-    ) -> Result<Vec<(String, bool)>> {
-        let rows = sqlx::query!(
-            "/* members_between */
-             SELECT patient_id, full_history FROM headgate.export_member
-              WHERE practice_number = $1 AND export_id = $2 AND patient_id BETWEEN $3 AND $4
-              ORDER BY patient_id",
-            practice.get(),
-            export.as_str(),
-            first,
-            last,
-        )
-        .fetch_all(&self.pool)
-        .await?;
-        Ok(rows.into_iter().map(|row| (row.patient_id, row.full_history)).collect())
     }
 
     /// Gives a plan, finish or purge lease back. With `retry_after` the step rests that long; with
@@ -370,7 +321,7 @@ impl Store {
 
 /// Makes sure that the lease is held and keeps it from being taken until the transaction ends.
 /// A step that gets here made progress: its attempts start anew.
-async fn hold(tx: &mut Transaction<'_, Postgres>, lease: &PlanLease, state: &str) -> Result<()> {
+pub(crate) async fn hold(tx: &mut Transaction<'_, Postgres>, lease: &PlanLease, state: &str) -> Result<()> {
     let held = sqlx::query!(
         "/* hold */
          UPDATE headgate.export SET attempts = 0
@@ -386,37 +337,71 @@ async fn hold(tx: &mut Transaction<'_, Postgres>, lease: &PlanLease, state: &str
     if held.rows_affected() == 1 { Ok(()) } else { Err(Error::LeaseLost) }
 }
 
-/// Statements 1 and 2 of the cohort: lock the group against member writers, then read the clock.
-async fn lock_group(
+/// Adds shards to a stream that is not planned yet; with `planned` it is from now on.
+pub(crate) async fn insert_shards(
     connection: &mut PgConnection,
-    practice: PracticeNumber,
-    group: &str,
-) -> Result<DateTime<Utc>> {
-    sqlx::query!(
-        "/* lock_group */ SELECT group_id FROM headgate.patient_group
-          WHERE practice_number = $1 AND group_id = $2 FOR SHARE",
-        practice.get(),
-        group,
+    lease: &PlanLease,
+    stream: i16,
+    shards: &[NewShard],
+    planned: bool,
+    cursor: Option<&Value>,
+) -> Result<()> {
+    let next = sqlx::query!(
+        "/* insert_shards: numbers */
+         SELECT s.next_shard,
+                -- Streams of one type share its numbers: each begins where the one before it ended. Those that
+                -- are read by reference get their shards in turns.
+                (SELECT max(p.next_number) FROM headgate.export_stream p
+                  WHERE p.practice_number = s.practice_number AND p.export_id = s.export_id
+                    AND p.resource_type = s.resource_type
+                    AND (p.stream <= s.stream OR s.access_path = 'reference')) AS \"next_number!\"
+           FROM headgate.export_stream s
+          WHERE s.practice_number = $1 AND s.export_id = $2 AND s.stream = $3 AND s.planned_at IS NULL
+            FOR UPDATE",
+        lease.practice.get(),
+        lease.export.as_str(),
+        stream,
     )
     .fetch_one(&mut *connection)
     .await?;
-    Ok(sqlx::query_scalar!(r#"/* lock_group: clock */ SELECT clock_timestamp() AS "clock!""#)
-        .fetch_one(connection)
-        .await?)
-}
-
-/// Statement 3 of the cohort: those who are members now; who joined after `_since` gets full history.
-async fn insert_members(connection: &mut PgConnection, lease: &PlanLease, group: &str) -> Result<()> {
+    let (mut shard, mut first_number, mut rows) = (next.next_shard, next.next_number, 0_i64);
+    for new in shards {
+        let planned_rows: i64 = number(new.rows, "shard", "planned_rows")?;
+        let numbers: i32 = number(new.numbers, "shard", "number_count")?;
+        sqlx::query!(
+            "/* insert_shards */
+             INSERT INTO headgate.shard (practice_number, export_id, stream, shard, slice, planned_rows, first_number, number_count)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+            lease.practice.get(),
+            lease.export.as_str(),
+            stream,
+            shard,
+            new.slice,
+            planned_rows,
+            first_number,
+            numbers,
+        )
+        .execute(&mut *connection)
+        .await?;
+        shard += 1;
+        first_number += numbers;
+        rows += planned_rows;
+    }
     sqlx::query!(
-        "/* insert_members */
-         INSERT INTO headgate.export_member (practice_number, export_id, patient_id, full_history)
-         SELECT m.practice_number, e.export_id, m.patient_id, coalesce(m.member_since > e.since, false)
-           FROM headgate.export e
-           JOIN headgate.patient_group_member m USING (practice_number)
-          WHERE e.practice_number = $1 AND e.export_id = $2 AND m.group_id = $3 AND m.member_until IS NULL",
+        "/* insert_shards: cursor */
+         UPDATE headgate.export_stream
+            SET next_shard = $4, next_number = $5, planned_rows = planned_rows + $6,
+                plan_cursor = coalesce($7, plan_cursor),
+                planned_at = CASE WHEN $8 THEN clock_timestamp() END
+          WHERE practice_number = $1 AND export_id = $2 AND stream = $3",
         lease.practice.get(),
         lease.export.as_str(),
-        group,
+        stream,
+        shard,
+        first_number,
+        rows,
+        cursor,
+        planned,
     )
     .execute(connection)
     .await?;
@@ -436,9 +421,9 @@ async fn insert_streams(
             lease.practice.get(),
             lease.export.as_str(),
             stream,
-            new.resource_type.name(),
+            new.stream_type.name(),
             new.relation,
-            if new.by_cohort { "cohort" } else { "all" },
+            new.access_path.name(),
         )
         .execute(&mut *connection)
         .await?;

@@ -63,6 +63,8 @@ pub struct SourceBinding {
     pub source_settings: Vec<(String, String)>,
     /// Seconds that a stamp may lie before its commit.
     pub late_commit_allowance_s: Option<u32>,
+    /// Its base URL, without a slash at its end.
+    pub base_url: String,
     /// Where its objects lie in the bucket.
     pub s3_prefix: String,
     /// What an operator set for it.
@@ -81,6 +83,7 @@ struct Row {
     source_schema: String,
     source_mapping: Option<String>,
     source_settings: Value,
+    source_history_since: Option<DateTime<Utc>>,
     late_commit_allowance_s: Option<i32>,
     s3_prefix: String,
     options: Value,
@@ -100,6 +103,7 @@ impl TryFrom<Row> for PracticeRecord {
                 name: row.name,
                 base_url: parsed::<Url>(&row.base_url, "practice", "base_url")?,
                 s3_prefix: row.s3_prefix,
+                history_since: row.source_history_since,
                 suspended: row.suspended_at.is_some(),
                 options: json(row.options, "practice", "options")?,
             },
@@ -129,8 +133,9 @@ impl Store {
         sqlx::query!(
             "/* create_practice */
              INSERT INTO headgate.practice (practice_number, slug, name, base_url, source_dsn_ref, source_schema,
-                                            source_mapping, source_settings, late_commit_allowance_s, s3_prefix, options)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+                                            source_mapping, source_settings, late_commit_allowance_s, s3_prefix, options,
+                                            source_history_since)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
             practice.number.get(),
             practice.slug,
             practice.name,
@@ -142,6 +147,7 @@ impl Store {
             late_commit_s,
             practice.s3_prefix,
             serde_json::json!(practice.options),
+            practice.history_since,
         )
         .execute(&mut *tx)
         .await?;
@@ -166,7 +172,7 @@ impl Store {
             Row,
             "/* practices */
              SELECT practice_number, slug, name, base_url, source_dsn_ref, source_schema, source_mapping, source_settings,
-                    late_commit_allowance_s, s3_prefix, options, suspended_at, created_at
+                    source_history_since, late_commit_allowance_s, s3_prefix, options, suspended_at, created_at
              FROM headgate.practice ORDER BY practice_number",
         )
         .fetch_all(&self.pool)
@@ -183,7 +189,7 @@ impl Store {
             Row,
             "/* practice */
              SELECT practice_number, slug, name, base_url, source_dsn_ref, source_schema, source_mapping, source_settings,
-                    late_commit_allowance_s, s3_prefix, options, suspended_at, created_at
+                    source_history_since, late_commit_allowance_s, s3_prefix, options, suspended_at, created_at
              FROM headgate.practice WHERE practice_number = $1",
             practice.get(),
         )
@@ -202,7 +208,7 @@ impl Store {
             Row,
             "/* practice_by_base_url */
              SELECT practice_number, slug, name, base_url, source_dsn_ref, source_schema, source_mapping, source_settings,
-                    late_commit_allowance_s, s3_prefix, options, suspended_at, created_at
+                    source_history_since, late_commit_allowance_s, s3_prefix, options, suspended_at, created_at
              FROM headgate.practice WHERE base_url = ANY($1) ORDER BY length(base_url) DESC LIMIT 1",
             candidates,
         )
@@ -223,6 +229,7 @@ impl Store {
             source_mapping: record.source_mapping,
             source_settings: record.source_settings,
             late_commit_allowance_s: record.late_commit_allowance_s,
+            base_url: record.practice.base().to_owned(),
             s3_prefix: record.practice.s3_prefix,
             options: record.practice.options,
             suspended: record.practice.suspended,

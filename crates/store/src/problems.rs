@@ -1,11 +1,10 @@
 //! Problems of an export: what its error file will tell.
 
-use headgate_domain::ResourceType;
 use sqlx::PgConnection;
 
 use crate::acquire::{ShardLease, StepLease};
 use crate::error::number;
-use crate::{Result, Store};
+use crate::{Result, Store, StreamType};
 
 /// Rows of one shard that could not be exported, for one reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,8 +20,10 @@ pub struct NewProblem {
 /// A problem as the error file tells it.
 #[derive(Debug, Clone)]
 pub struct Problem {
-    /// The type of the rows; `None` for a part of the request that was ignored.
-    pub resource_type: Option<ResourceType>,
+    /// What the rows give; `None` for a part of the request that was ignored.
+    pub stream_type: Option<StreamType>,
+    /// The code.
+    pub reason: String,
     /// What a client reads.
     pub diagnostics: String,
     /// How many rows.
@@ -66,7 +67,7 @@ impl Store {
     pub async fn problems(&self, lease: &StepLease) -> Result<Vec<Problem>> {
         let rows = sqlx::query!(
             r#"/* problems */
-            SELECT s.resource_type AS "resource_type?", p.diagnostics, sum(p.occurrences)::bigint AS "occurrences!"
+            SELECT s.resource_type AS "resource_type?", p.reason, p.diagnostics, sum(p.occurrences)::bigint AS "occurrences!"
               FROM headgate.problem p
               LEFT JOIN headgate.export_stream s USING (practice_number, export_id, stream)
              WHERE p.practice_number = $1 AND p.export_id = $2
@@ -80,10 +81,11 @@ impl Store {
         rows.into_iter()
             .map(|row| {
                 Ok(Problem {
-                    resource_type: row
+                    stream_type: row
                         .resource_type
                         .map(|t| crate::error::parsed(&t, "export_stream", "resource_type"))
                         .transpose()?,
+                    reason: row.reason,
                     diagnostics: row.diagnostics,
                     occurrences: number(row.occurrences, "problem", "occurrences")?,
                 })

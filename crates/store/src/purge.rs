@@ -73,6 +73,40 @@ async fn forget_patients(connection: &mut PgConnection, lease: &StepLease) -> Re
     .execute(&mut *connection)
     .await?;
     sqlx::query!(
+        "/* forget_patients: patients */
+         DELETE FROM headgate.export_patient WHERE practice_number = $1 AND export_id = $2",
+        practice,
+        export,
+    )
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query!(
+        "/* forget_patients: references */
+         DELETE FROM headgate.export_reference WHERE practice_number = $1 AND export_id = $2",
+        practice,
+        export,
+    )
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query!(
+        "/* forget_patients: attachments */
+         DELETE FROM headgate.file WHERE practice_number = $1 AND export_id = $2 AND kind = 'attachment'",
+        practice,
+        export,
+    )
+    .execute(&mut *connection)
+    .await?;
+    // Filters may name patients, in the URL as well.
+    sqlx::query!(
+        "/* forget_patients: export */
+         UPDATE headgate.export SET selection = '{}', request_url = split_part(request_url, '?', 1)
+          WHERE practice_number = $1 AND export_id = $2",
+        practice,
+        export,
+    )
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query!(
         "/* forget_patients: shards */
          UPDATE headgate.shard SET slice = '{}', cursor = NULL WHERE practice_number = $1 AND export_id = $2",
         practice,

@@ -2,18 +2,27 @@
 
 use std::time::Duration;
 
+use headgate_domain::PracticeNumber;
 use serde_json::Value;
+use sqlx::PgConnection;
 
 use crate::acquire::{RefreshLease, interval};
+use crate::error::number;
 use crate::{Error, Result, Store};
 
 impl Store {
-    /// Stores a catalogue and gives the lease back. Where types, columns or mapping are others than before,
+    /// Stores a catalogue and the source's groups (id and number of members), and gives the lease back. Where types, columns or mapping are others than before,
     /// that is noted with its time.
     ///
     /// # Errors
     /// [`Error::LeaseLost`]; or when the database fails.
-    pub async fn refreshed(&self, lease: &RefreshLease, catalog: &Value) -> Result<()> {
+    pub async fn refreshed(
+        &self,
+        lease: &RefreshLease,
+        catalog: &Value,
+        groups: &[(String, u64)],
+    ) -> Result<()> {
+        let mut tx = self.begin().await?;
         let moved = sqlx::query!(
             "/* refreshed */
              UPDATE headgate.source_catalog
@@ -27,9 +36,14 @@ impl Store {
             lease.token,
             catalog,
         )
-        .execute(&self.pool)
+        .execute(&mut *tx)
         .await?;
-        if moved.rows_affected() == 1 { Ok(()) } else { Err(Error::LeaseLost) }
+        if moved.rows_affected() != 1 {
+            return Err(Error::LeaseLost);
+        }
+        replace_groups(&mut tx, lease.practice, groups).await?;
+        tx.commit().await?;
+        Ok(())
     }
 
     /// Notes why a source could not be read, and when to try again. The catalogue of before stays.
@@ -57,4 +71,36 @@ impl Store {
         .await?;
         Ok(())
     }
+}
+
+async fn replace_groups(
+    connection: &mut PgConnection,
+    practice: PracticeNumber,
+    groups: &[(String, u64)],
+) -> Result<()> {
+    let ids: Vec<String> = groups.iter().map(|(id, _)| id.clone()).collect();
+    let counts = groups
+        .iter()
+        .map(|(_, n)| number(*n, "source_group", "member_count"))
+        .collect::<Result<Vec<i64>>>()?;
+    sqlx::query!(
+        "/* replace_groups: gone */
+         DELETE FROM headgate.source_group WHERE practice_number = $1 AND group_id <> ALL($2)",
+        practice.get(),
+        &ids,
+    )
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query!(
+        "/* replace_groups */
+         INSERT INTO headgate.source_group (practice_number, group_id, member_count)
+         SELECT $1, g.group_id, g.member_count FROM unnest($2::text[], $3::bigint[]) AS g(group_id, member_count)
+         ON CONFLICT (practice_number, group_id) DO UPDATE SET member_count = excluded.member_count",
+        practice.get(),
+        &ids,
+        &counts,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
 }

@@ -12,8 +12,9 @@ use sqlx::PgConnection;
 
 use crate::acquire::{ShardLease, interval};
 use crate::error::number;
+use crate::files::FileKind;
 use crate::problems::{self, NewProblem};
-use crate::{Error, Result, Store, audit, doorbell};
+use crate::{Error, Result, Store, StreamType, audit, doorbell, references};
 
 /// A file whose object is in the bucket and verified.
 #[derive(Debug, Clone)]
@@ -30,7 +31,12 @@ pub struct PublishedFile {
     pub sha256: String,
     /// CRC32 as S3 has it.
     pub crc32: u32,
+    /// The id of the attachment whose content it is; none for files of lines.
+    pub attachment_id: Option<String>,
 }
+
+/// The kind of a file that is the content of an attachment: it stands in no list of the manifest.
+const ATTACHMENT: &str = "attachment";
 
 /// What one publication writes.
 #[derive(Debug, Clone)]
@@ -39,6 +45,8 @@ pub struct Publication<'a> {
     pub files: &'a [PublishedFile],
     /// Rows that were passed over since the last publication.
     pub problems: &'a [NewProblem],
+    /// What is read by reference and the files refer to.
+    pub references: &'a [(StreamType, String)],
     /// Position and numbering behind the last file.
     pub cursor: Value,
     /// Whether the shard is done.
@@ -89,6 +97,7 @@ impl Store {
             insert_file(&mut tx, lease, file).await?;
         }
         problems::add(&mut tx, lease, publication.problems).await?;
+        references::add(&mut tx, lease, publication.references).await?;
         tx.commit().await?;
         Ok(())
     }
@@ -215,34 +224,23 @@ pub(crate) async fn fail_export(
 }
 
 async fn insert_file(connection: &mut PgConnection, lease: &ShardLease, file: &PublishedFile) -> Result<()> {
-    insert(
-        connection,
-        lease.practice.get(),
-        lease.export.as_str(),
-        "output",
-        lease.resource_type.name(),
-        lease.fence,
-        file,
-    )
-    .await
+    let (practice, export) = (lease.practice.get(), lease.export.as_str());
+    let kind = match lease.stream_type {
+        StreamType::Resources(_) => FileKind::Output.name(),
+        StreamType::Attachments => ATTACHMENT,
+    };
+    insert(connection, practice, export, kind, lease.stream_type.name(), lease.fence, file).await
 }
 
-/// Inserts the row of an error file.
-pub(crate) async fn insert_error_file(
+/// Inserts the row of a file that the finish step wrote: of deletions, or of problems.
+pub(crate) async fn insert_finished(
     connection: &mut PgConnection,
     lease: &crate::StepLease,
+    kind: FileKind,
     file: &PublishedFile,
 ) -> Result<()> {
-    insert(
-        connection,
-        lease.practice.get(),
-        lease.export.as_str(),
-        "error",
-        "OperationOutcome",
-        lease.fence,
-        file,
-    )
-    .await
+    let (practice, export) = (lease.practice.get(), lease.export.as_str());
+    insert(connection, practice, export, kind.name(), kind.resource_type(), lease.fence, file).await
 }
 
 async fn insert(
@@ -257,8 +255,8 @@ async fn insert(
     sqlx::query!(
         "/* insert_file */
          INSERT INTO headgate.file (practice_number, export_id, kind, resource_type, number, part, object_key,
-                                    resources, bytes, sha256, crc32, fence)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+                                    resources, bytes, sha256, crc32, fence, attachment_id)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
         practice,
         export,
         kind,
@@ -271,6 +269,7 @@ async fn insert(
         file.sha256,
         i64::from(file.crc32),
         fence,
+        file.attachment_id,
     )
     .execute(connection)
     .await?;

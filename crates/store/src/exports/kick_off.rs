@@ -62,8 +62,9 @@ impl Store {
         sqlx::query!(
             "/* kick_off */
              INSERT INTO headgate.export
-                 (practice_number, export_id, client_id, consent_id, level, group_id, request_url, since, types)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+                 (practice_number, export_id, client_id, consent_id, level, group_id, request_url, since, types,
+                  selection, delivery, deleted, of_patients)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
             new.practice.get(),
             new.id.as_str(),
             new.client.as_str(),
@@ -73,9 +74,14 @@ impl Store {
             new.request_url,
             request.since,
             &types,
+            serde_json::json!(request.selection),
+            serde_json::json!(request.delivery),
+            request.deleted && request.since.is_some(),
+            request.patients.is_some(),
         )
         .execute(&mut *tx)
         .await?;
+        insert_patients(&mut tx, new).await?;
         note_ignored(&mut tx, new).await?;
         audit::record(&mut tx, audit).await?;
         doorbell::ring(&mut tx, new.practice).await?;
@@ -111,7 +117,10 @@ async fn may_start(
     if let Some(group_id) = new.authorized.request.level.group_id() {
         let group = sqlx::query!(
             "/* kick_off: group */
-             SELECT group_id FROM headgate.patient_group WHERE practice_number = $1 AND group_id = $2",
+             SELECT group_id FROM headgate.patient_group WHERE practice_number = $1 AND group_id = $2
+             UNION ALL
+             SELECT group_id FROM headgate.source_group WHERE practice_number = $1 AND group_id = $2
+             LIMIT 1",
             new.practice.get(),
             group_id,
         )
@@ -145,6 +154,23 @@ async fn may_start(
         return Ok(Err(KickOffError::TooMany { running }));
     }
     Ok(Ok(()))
+}
+
+/// The patients that the request named.
+async fn insert_patients(connection: &mut PgConnection, new: &NewExport<'_>) -> Result<()> {
+    let Some(patients) = &new.authorized.request.patients else { return Ok(()) };
+    let patients: Vec<String> = patients.iter().cloned().collect();
+    sqlx::query!(
+        "/* kick_off: patients */
+         INSERT INTO headgate.export_patient (practice_number, export_id, patient_id)
+         SELECT $1, $2, patient_id FROM unnest($3::text[]) AS p(patient_id)",
+        new.practice.get(),
+        new.id.as_str(),
+        &patients,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 /// Parts of the request that were ignored: the error file will tell them.

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::{level_of, state_of, types_of};
 use crate::error::{number, parsed};
-use crate::{Result, Store};
+use crate::{Result, Store, StreamType};
 
 /// Exports in a list at most.
 const LISTED: i64 = 200;
@@ -74,8 +74,8 @@ pub struct ExportDetail {
 pub struct StreamSummary {
     /// Its number in the export.
     pub stream: i16,
-    /// The type.
-    pub resource_type: ResourceType,
+    /// What its rows give.
+    pub stream_type: StreamType,
     /// Rows that planning has found so far.
     pub planned_rows: u64,
     /// Whether planning has found all.
@@ -158,13 +158,15 @@ impl Store {
                     e.purged_at, e.failure, done.resources AS "resources!", done.bytes AS "bytes!",
                     done.files AS "files!",
                     (SELECT coalesce(sum(t.planned_rows), 0)::bigint FROM headgate.export_stream t
-                     WHERE t.practice_number = e.practice_number AND t.export_id = e.export_id) AS "planned_rows!"
+                     WHERE t.practice_number = e.practice_number AND t.export_id = e.export_id
+                       AND t.resource_type <> 'Binary') AS "planned_rows!"
              FROM headgate.export e
              CROSS JOIN LATERAL (
                  SELECT coalesce(sum(s.resources), 0)::bigint AS resources,
                         coalesce(sum(s.bytes), 0)::bigint AS bytes, coalesce(sum(s.files), 0)::bigint AS files
-                 FROM headgate.shard s
-                 WHERE s.practice_number = e.practice_number AND s.export_id = e.export_id) AS done
+                 FROM headgate.shard s JOIN headgate.export_stream t USING (practice_number, export_id, stream)
+                 WHERE s.practice_number = e.practice_number AND s.export_id = e.export_id
+                   AND t.resource_type <> 'Binary') AS done
              WHERE e.practice_number = $1 AND ($2::text IS NULL OR e.export_id = $2)
              ORDER BY e.accepted_at DESC, e.export_id LIMIT $3"#,
             practice.get(),
@@ -214,7 +216,7 @@ impl Store {
         for row in rows {
             streams.push(StreamSummary {
                 stream: row.stream,
-                resource_type: parsed(&row.resource_type, "export_stream", "resource_type")?,
+                stream_type: parsed(&row.resource_type, "export_stream", "resource_type")?,
                 planned_rows: number(row.planned_rows, "export_stream", "planned_rows")?,
                 planned: row.planned_at.is_some(),
                 shards: Vec::new(),
