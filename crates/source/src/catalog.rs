@@ -16,7 +16,7 @@ use sqlx::postgres::PgRow;
 
 use crate::statement::Statement;
 use crate::transaction::ReadTransaction;
-use crate::{Source, SourceError, identifier};
+use crate::{Source, SourceError, attachments, identifier};
 
 /// What a practice's schema offers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,8 +33,23 @@ pub struct Catalog {
     pub tombstone: bool,
     /// Whether there is a `group_member` relation of the right shape.
     pub group_member: bool,
+    /// Which optional columns `group_member` has.
+    #[serde(default)]
+    pub group_columns: GroupColumns,
+    /// Whether there is a relation `binary` of the right shape.
+    #[serde(default)]
+    pub binary: bool,
     /// Whether there is a function `horizon()`.
     pub horizon: bool,
+}
+
+/// The optional columns of `group_member`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupColumns {
+    /// `member_group_id`: a group that is a member of the group.
+    pub nested: bool,
+    /// `inactive`: the row does not count.
+    pub inactive: bool,
 }
 
 /// One readable relation of resources.
@@ -224,6 +239,8 @@ async fn read(
         unusable: Vec::new(),
         tombstone: false,
         group_member: false,
+        group_columns: GroupColumns::default(),
+        binary: false,
         horizon: facts.horizon,
     };
     for resource_type in ResourceType::ALL.iter().copied() {
@@ -232,18 +249,39 @@ async fn read(
             None => catalog.add_ready(resource_type, &shapes, facts.utf8),
         }
     }
-    for (name, wanted) in [("tombstone", TOMBSTONE), ("group_member", GROUP_MEMBER)] {
-        let Some(columns) = shapes.get(name) else { continue };
-        match wanted.iter().try_for_each(|(column, types)| expect(columns, column, types).map(drop)) {
-            Ok(()) if name == "tombstone" => catalog.tombstone = true,
-            Ok(()) => catalog.group_member = true,
-            Err(problem) => catalog.unusable.push(Unusable { relation: name.to_owned(), problem }),
-        }
-    }
+    catalog.add_others(&shapes);
     Ok(catalog)
 }
 
 impl Catalog {
+    /// Looks at the relations that hold no resources.
+    fn add_others(&mut self, shapes: &BTreeMap<String, Columns>) {
+        let all = |columns: &Columns, wanted: &[(&str, &[&str])]| {
+            wanted.iter().try_for_each(|(column, types)| expect(columns, column, types).map(drop))
+        };
+        let mut unusable = |name: &str, problem| {
+            self.unusable.push(Unusable { relation: name.to_owned(), problem });
+        };
+        if let Some(columns) = shapes.get("tombstone") {
+            match all(columns, TOMBSTONE) {
+                Ok(()) => self.tombstone = true,
+                Err(problem) => unusable("tombstone", problem),
+            }
+        }
+        if let Some(columns) = shapes.get("group_member") {
+            match all(columns, GROUP_MEMBER).and_then(|()| GroupColumns::of(columns)) {
+                Ok(found) => (self.group_member, self.group_columns) = (true, found),
+                Err(problem) => unusable("group_member", problem),
+            }
+        }
+        if let Some(columns) = shapes.get(attachments::BINARY) {
+            match all(columns, attachments::COLUMNS) {
+                Ok(()) => self.binary = true,
+                Err(problem) => unusable(attachments::BINARY, problem),
+            }
+        }
+    }
+
     /// Adds the relation of a type with finished resources, if there is one.
     fn add_ready(&mut self, resource_type: ResourceType, shapes: &BTreeMap<String, Columns>, utf8: bool) {
         let name = resource_type.relation();
@@ -279,8 +317,19 @@ impl Catalog {
     }
 }
 
-const TEXT: &[&str] = &["text", "character varying"];
-const INSTANT: &[&str] = &["timestamp with time zone"];
+impl GroupColumns {
+    /// Those that are there. One that is there and cannot be read would make members of those who are none.
+    fn of(columns: &Columns) -> Result<Self, String> {
+        let is_there = |name: &str, types| match columns.get(name) {
+            None => Ok(false),
+            Some(_) => expect(columns, name, types).map(|_| true),
+        };
+        Ok(Self { nested: is_there("member_group_id", TEXT)?, inactive: is_there("inactive", &["boolean"])? })
+    }
+}
+
+pub(crate) const TEXT: &[&str] = &["text", "character varying"];
+pub(crate) const INSTANT: &[&str] = &["timestamp with time zone"];
 const BODY: &[&str] = &["text", "character varying", "json", "jsonb"];
 
 const TOMBSTONE: &[(&str, &[&str])] =

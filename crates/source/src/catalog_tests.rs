@@ -56,11 +56,13 @@ async fn a_relation_of_another_shape_is_named_with_what_is_wrong() {
          CREATE TABLE fhir_export.location (id text, patient_id text, last_updated timestamptz, resource xml);
          CREATE TABLE fhir_export.coverage (id text, patient_id text, last_updated timestamptz, resource json,
                                             page_key double precision);
+         CREATE TABLE fhir_export.binary (id text, patient_id text, last_updated timestamptz,
+                                          content_type text, content text);
          CREATE TABLE fhir_export.tombstone (resource_type text, id text, deleted_at timestamptz)",
     )
     .await;
     let catalog = db.source().catalog(None).await.unwrap();
-    assert!(catalog.relations.is_empty() && !catalog.tombstone);
+    assert!(catalog.relations.is_empty() && !catalog.tombstone && !catalog.binary);
     let problem = |name: &str| {
         let unusable = catalog.unusable.iter().find(|u| u.relation == name).unwrap();
         unusable.problem.clone()
@@ -71,6 +73,7 @@ async fn a_relation_of_another_shape_is_named_with_what_is_wrong() {
     assert!(problem("location").contains("xml"));
     assert!(problem("coverage").contains("double precision"));
     assert_eq!(problem("tombstone"), "there is no column patient_id");
+    assert_eq!(problem("binary"), "content has the type text, not bytea");
 }
 
 #[tokio::test]
@@ -132,4 +135,40 @@ async fn a_null_key_which_no_slice_would_hold_is_refused_before_planning() {
     let (relation, marker) = crate::test_database::relation_and_marker(&source, ResourceType::Patient).await;
     let error = source.boundary(&relation, &marker, None, 10).await.unwrap_err();
     assert!(matches!(error, SourceError::Contract { problem: ContractProblem::NullKey, .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn optional_columns_of_memberships_are_found_and_must_be_of_their_type() {
+    let db = TestDatabase::create("catalog_groups").await;
+    db.execute(
+        "CREATE TABLE fhir_export.group_member (group_id text, patient_id text, member_since timestamptz,
+                                                member_until timestamptz)",
+    )
+    .await;
+    let mut found = Vec::new();
+    for change in ["ADD member_group_id varchar(64)", "ADD inactive boolean", "DROP member_group_id"] {
+        db.execute(&format!("ALTER TABLE fhir_export.group_member {change}")).await;
+        let catalog = db.source().catalog(None).await.unwrap();
+        assert!(catalog.group_member && catalog.unusable.is_empty());
+        found.push((catalog.group_columns.nested, catalog.group_columns.inactive));
+    }
+    assert_eq!(found, [(true, false), (true, true), (false, true)]);
+    db.execute("ALTER TABLE fhir_export.group_member ALTER inactive TYPE text").await;
+    let catalog = db.source().catalog(None).await.unwrap();
+    assert!(!catalog.group_member && catalog.group_columns == GroupColumns::default());
+    assert_eq!(catalog.unusable[0].problem, "inactive has the type text, not boolean");
+    db.execute("ALTER TABLE fhir_export.group_member ALTER inactive TYPE boolean USING true").await;
+    let config = db.config_as_role("catalog_groups").await;
+    db.execute(
+        "REVOKE SELECT ON fhir_export.group_member FROM catalog_groups;
+         GRANT SELECT (group_id, patient_id, member_since, member_until) ON fhir_export.group_member
+             TO catalog_groups",
+    )
+    .await;
+    let catalog = Source::connect(config).unwrap().catalog(None).await.unwrap();
+    assert_eq!((catalog.group_member, catalog.unusable.len()), (false, 1));
+    // A catalogue that was stored before there were such columns.
+    let mut stored = serde_json::to_value(&catalog).unwrap();
+    stored.as_object_mut().unwrap().remove("group_columns");
+    assert_eq!(serde_json::from_value::<Catalog>(stored).unwrap(), catalog);
 }

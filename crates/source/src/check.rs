@@ -170,6 +170,9 @@ fn schema(catalog: &Catalog, mappings: Option<&MappingSet>, report: &mut CheckRe
     if catalog.group_member {
         report.add("group_member", Verdict::Ok, "as agreed");
     }
+    if catalog.binary {
+        report.add("binary", Verdict::Ok, "as agreed");
+    }
 }
 
 #[cfg(test)]

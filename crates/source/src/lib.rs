@@ -8,7 +8,9 @@
 //!                                resource text | json | jsonb [, page_key <a type with a btree order>])
 //! <schema>.<name in a mapping>  (id text, patient_id text, last_updated timestamptz, … [, page_key …])
 //! <schema>.tombstone    (resource_type text, id text, patient_id text, deleted_at timestamptz)
-//! <schema>.group_member (group_id text, patient_id text, member_since timestamptz, member_until timestamptz)
+//! <schema>.group_member (group_id text, patient_id text, member_since timestamptz, member_until timestamptz
+//!                        [, member_group_id text] [, inactive boolean])
+//! <schema>.binary       (id text, patient_id text, last_updated timestamptz, content_type text, content bytea)
 //! <schema>.horizon()    returns timestamptz
 //! ```
 //!
@@ -18,6 +20,9 @@
 //! - [`Source::horizon`] chooses the `transactionTime` of an export, and fails rather than guesses.
 //! - [`Source::boundary`] and [`Source::count_by_patient`] cut a relation into shards.
 //! - [`Source::begin`] and [`ReadTransaction::page`] read one page of a shard.
+//! - [`Source::deleted`] tells what has left its relation.
+//! - [`Source::groups`] and [`Source::group_members`] read the groups that the EHR itself keeps.
+//! - [`Source::attachments`] and [`Source::attachment_content`] read what documents lead to by URL.
 //! - [`Source::check`] says whether a practice's schema keeps the contract.
 //!
 //! # Why nothing is lost and nothing is doubled
@@ -41,26 +46,35 @@
 //! SQLSTATE and the relation's name, never the server's message, which may quote a row. Debug output of keys,
 //! cursors and members shows no ids.
 
+mod attachments;
 mod catalog;
 mod check;
 mod config;
+mod deleted;
 mod error;
 mod form;
+mod groups;
 mod horizon;
 mod identifier;
 mod key;
+mod narrow;
+mod patients;
 mod plan;
 mod read;
+mod row_ids;
 mod source;
 mod statement;
 #[cfg(test)]
 mod test_database;
 mod transaction;
 
-pub use catalog::{BodyKind, Catalog, Content, PageKeyType, Relation, Unusable};
+pub use attachments::{Attachment, AttachmentContent};
+pub use catalog::{BodyKind, Catalog, Content, GroupColumns, PageKeyType, Relation, Unusable};
 pub use check::{Check, CheckOptions, CheckReport, Estimate, SampleResource, Verdict};
 pub use config::SourceConfig;
+pub use deleted::{Deleted, DeletedAsk, DeletedMember, TombstonesOf};
 pub use error::{ContractProblem, HorizonProblem, SourceError};
+pub use groups::{SourceGroup, SourceMember};
 pub use horizon::Horizon;
 pub use key::{Cursor, Key, Marker};
 pub use plan::Boundary;

@@ -71,7 +71,8 @@ async fn slices_cover_every_row_exactly_once_whatever_their_size() {
         let mut all = Vec::new();
         for (lower, upper, rows) in slices {
             let scope = Scope::All { lower, upper, only_patient_rows: false };
-            let read = Read { relation: relation.clone(), marker: marker.clone(), since: None, scope };
+            let (relation, marker) = (relation.clone(), marker.clone());
+            let read = Read { relation, marker, since: None, until: None, narrow: Vec::new(), scope };
             let ids = ids(&source, &read).await;
             assert_eq!(ids.len() as u64, rows, "slices of {size}");
             all.extend(ids);

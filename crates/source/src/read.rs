@@ -4,16 +4,17 @@
 //! borrows each body from the driver's buffer, and so holds the database back as long as it is busy. Bodies
 //! are bytes as the database holds them and are never parsed here.
 //!
-//! Two access paths:
+//! Three access paths:
 //!
 //! - **All patients**: keyset on `(page_key, id)` between the bounds of the shard.
 //! - **Cohort**: keyset on `(patient_id, page_key, id)`. A page either goes on with one patient after its
 //!   cursor, or begins with the patients after it, each looked up by a lateral subquery. A cursor in the
 //!   middle of a patient thus never reads that patient's earlier rows again.
+//! - **Ids**: the rows that can give these resources, in the order of the first path.
 //!
-//! Rows with `last_updated <= since` are left out. There is **no upper bound**: a row that changed after the
-//! horizon comes out in its newer version; a bound would drop it. A row without a stamp breaks the contract,
-//! and comes out rather than vanishes.
+//! Rows with `last_updated <= since` are left out. There is **no upper bound** of our own: a row that changed
+//! after the horizon comes out in its newer version; a bound would drop it. `until` is the client's own bound.
+//! A row without a stamp breaks the contract, and comes out rather than vanishes.
 //!
 //! Every row is checked to have a key and another key than the one before; in a cohort also to belong to the
 //! patient that was asked for, and patients to come in order. A page that fails half-way is no loss: each row
@@ -26,6 +27,7 @@ mod sql;
 use std::fmt;
 
 use chrono::{DateTime, Utc};
+use headgate_domain::search::TypeFilter;
 
 pub use columns::Columns;
 pub use page::{Page, PageItem};
@@ -42,12 +44,17 @@ pub struct Read {
     pub marker: Marker,
     /// Leave out rows that have not changed after this.
     pub since: Option<DateTime<Utc>>,
+    /// Leave out rows that changed at this time or later: the bound of a client that asked for one.
+    pub until: Option<DateTime<Utc>>,
+    /// Leave out rows of which no resource can meet one of these queries; none: no resource is left out. They
+    /// are not decided here: rows come out of which no resource does.
+    pub narrow: Vec<TypeFilter>,
     /// Whose rows.
     pub scope: Scope,
 }
 
 /// Whose rows a shard reads.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub enum Scope {
     /// Everybody's, in a range of keys.
     All {
@@ -63,6 +70,29 @@ pub enum Scope {
         /// The patients.
         members: Vec<Member>,
     },
+    /// Those of which resources with these ids may come, whatever their patients: what other resources refer
+    /// to. A row that gives several resources comes out for any of them.
+    Ids {
+        /// Ids of resources, in any order.
+        ids: Vec<String>,
+        /// Only rows without a `patient_id` and those of these patients; none: everybody's.
+        patients: Option<Vec<String>>,
+    },
+}
+
+impl fmt::Debug for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All { lower, upper, only_patient_rows } => f
+                .debug_struct("All")
+                .field("lower", lower)
+                .field("upper", upper)
+                .field("only_patient_rows", only_patient_rows)
+                .finish(),
+            Self::Cohort { members } => write!(f, "Cohort({} members)", members.len()),
+            Self::Ids { ids, .. } => write!(f, "Ids({} ids)", ids.len()),
+        }
+    }
 }
 
 /// A patient of a cohort.
@@ -174,8 +204,9 @@ pub(crate) fn explain_statement(
     scope: Scope,
 ) -> Result<Statement, SourceError> {
     let marker = Marker { replica: false, lsn: String::new() };
-    let read = Read { relation: relation.clone(), marker, since: None, scope };
-    let span = sql::span(&read.scope, None)?;
+    let read =
+        Read { relation: relation.clone(), marker, since: None, until: None, narrow: Vec::new(), scope };
+    let span = sql::span(&read, None)?;
     sql::statement(source.schema(), &read, &span, 1000, source.resource_bytes())
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use headgate_domain::ResourceType;
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
-use crate::test_database::{TestDatabase, relation_and_marker, run};
+use crate::test_database::{TestDatabase, mapped, relation_and_marker, run};
 use crate::{ContractProblem, SourceConfig};
 
 use super::*;
@@ -44,7 +44,7 @@ async fn take(source: &Source, read: &Read, limit: u32) -> Result<Taken, SourceE
 
 fn everything(relation: Relation, marker: Marker) -> Read {
     let scope = Scope::All { lower: None, upper: None, only_patient_rows: false };
-    Read { relation, marker, since: None, scope }
+    Read { relation, marker, since: None, until: None, narrow: Vec::new(), scope }
 }
 
 /// Pages through 1000 rows while others update them, for a page key of this type.
@@ -157,6 +157,107 @@ async fn since_leaves_out_what_has_not_changed_and_nothing_bounds_from_above() {
 }
 
 #[tokio::test]
+async fn until_leaves_out_what_changed_at_that_time_or_later_whoever_is_read() {
+    let db = TestDatabase::create("read_until").await;
+    db.execute(
+        "CREATE TABLE fhir_export.goal (id text COLLATE \"C\" PRIMARY KEY, patient_id text,
+                                        last_updated timestamptz, resource text);
+         INSERT INTO fhir_export.goal VALUES
+             ('a-old', 'x', '2024-01-01T00:00:00Z', '{}'), ('b-last', 'x', '2024-01-01T23:59:59.999999Z', '{}'),
+             ('c-exactly', 'x', '2024-01-02T00:00:00Z', '{}'), ('d-unstamped', 'x', NULL, '{}')",
+    )
+    .await;
+    let source = db.source();
+    let (relation, marker) = relation_and_marker(&source, ResourceType::Goal).await;
+    let mut read = everything(relation, marker);
+    read.until = Some("2024-01-02T00:00:00Z".parse().unwrap());
+    let member = |full_history| Member { patient_id: "x".to_owned(), full_history };
+    for scope in [
+        read.scope.clone(),
+        Scope::Cohort { members: vec![member(false)] },
+        Scope::Cohort { members: vec![member(true)] },
+        Scope::Ids {
+            ids: ["a-old", "b-last", "c-exactly", "d-unstamped"].map(str::to_owned).to_vec(),
+            patients: None,
+        },
+    ] {
+        read.scope = scope;
+        // In pages of one row too, where a cohort goes on within a patient.
+        for limit in [1, 10] {
+            let ids = take(&source, &read, limit).await.unwrap().ids;
+            assert_eq!(ids, ["a-old", "b-last", "d-unstamped"], "{:?}", read.scope);
+        }
+    }
+    read.since = Some("2024-01-01T00:00:00Z".parse().unwrap());
+    let ids = take(&source, &read, 10).await.unwrap().ids;
+    assert_eq!(ids, ["b-last", "d-unstamped"]);
+}
+
+#[tokio::test]
+async fn rows_are_read_by_id_once_and_in_order_whatever_the_caller_asks_for() {
+    let db = TestDatabase::create("read_by_id").await;
+    db.execute(
+        "CREATE TABLE fhir_export.medication (id text COLLATE \"C\" PRIMARY KEY, patient_id text,
+                                              last_updated timestamptz, resource text);
+         CREATE TABLE fhir_export.practitioner (page_key bigint, id text, patient_id text,
+                                                last_updated timestamptz, resource text);
+         INSERT INTO fhir_export.medication
+         SELECT 'm' || n, CASE n % 3 WHEN 1 THEN 'p' WHEN 2 THEN 'q' END, now(), '{}' FROM generate_series(1, 60) n;
+         INSERT INTO fhir_export.practitioner
+         SELECT 100 - n / 2, 'm' || n, NULL, now(), '{}' FROM generate_series(1, 60) n",
+    )
+    .await;
+    let source = db.source();
+    let ids: Vec<String> =
+        ["m9", "m31", "nobody", "m1", "m31", "m\0", "", "m10", "m5", "m60"].map(str::to_owned).to_vec();
+    for (resource_type, patients, expected) in [
+        (ResourceType::Medication, None, vec!["m1", "m10", "m31", "m5", "m60", "m9"]),
+        (ResourceType::Medication, Some(vec!["q".to_owned(), "q\0".to_owned()]), vec!["m5", "m60", "m9"]),
+        (ResourceType::Medication, Some(vec![]), vec!["m60", "m9"]),
+        (ResourceType::Practitioner, None, vec!["m60", "m31", "m10", "m9", "m5", "m1"]),
+    ] {
+        let (relation, marker) = relation_and_marker(&source, resource_type).await;
+        let mut read = everything(relation, marker);
+        read.scope = Scope::Ids { ids: ids.clone(), patients };
+        for limit in [1, 2, 100] {
+            let taken = take(&source, &read, limit).await.unwrap();
+            assert_eq!(taken.ids, expected, "{resource_type}, pages of {limit}");
+        }
+        let shown = format!("{:?}", read.scope);
+        assert!(!shown.contains("m9") && !shown.contains('q'), "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn a_mapped_row_is_read_for_any_id_that_one_of_its_templates_gives() {
+    let db = TestDatabase::create("read_by_template_id").await;
+    db.execute(
+        "CREATE TABLE fhir_export.vitals (id text, patient_id text, last_updated timestamptz);
+         INSERT INTO fhir_export.vitals SELECT x, 'p', now() FROM unnest('{a,a-bp,a-bp-bp,b,c,-bp}'::text[]) x",
+    )
+    .await;
+    let source = db.source();
+    let relation = mapped(
+        &source,
+        "Observation",
+        r#"{"relation": "vitals", "resources": [
+            {"resourceType": "Observation", "id": "{{id}}", "meta": {"lastUpdated": "{{last_updated | instant}}"}},
+            {"resourceType": "Observation", "id": "{{id}}-bp", "meta": {"lastUpdated": "{{last_updated | instant}}"}}]}"#,
+    )
+    .await;
+    let mut read = everything(relation, source.marker().await.unwrap());
+    for (asked, expected) in [
+        (vec!["a-bp", "c"], vec!["a", "a-bp", "c"]),
+        (vec!["a-bp-bp"], vec!["a-bp", "a-bp-bp"]),
+        (vec!["b-hr", "-bp"], vec!["-bp"]),
+        (vec![], vec![]),
+    ] {
+        read.scope = Scope::Ids { ids: asked.iter().map(|id| (*id).to_owned()).collect(), patients: None };
+        assert_eq!(take(&source, &read, 1).await.unwrap().ids, expected, "{asked:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_cohort_equals_a_query_of_the_same_rows() {
     let db = TestDatabase::create("read_cohort").await;
     db.execute(
@@ -189,7 +290,8 @@ async fn a_cohort_equals_a_query_of_the_same_rows() {
         let members =
             members.into_iter().map(|(patient_id, full_history)| Member { patient_id, full_history });
         let scope = Scope::Cohort { members: members.collect() };
-        let read = Read { relation: relation.clone(), marker: marker.clone(), since, scope };
+        let (relation, marker) = (relation.clone(), marker.clone());
+        let read = Read { relation, marker, since, until: None, narrow: Vec::new(), scope };
         for limit in [1 + round * 5, 1000] {
             let mut ids = take(&source, &read, limit).await.unwrap().ids;
             ids.sort_unstable();
@@ -213,7 +315,8 @@ async fn a_cohort_larger_than_a_batch_is_read_to_its_end() {
     let source = db.source();
     let (relation, marker) = relation_and_marker(&source, ResourceType::Device).await;
     let members = (0..2000).map(|n| Member { patient_id: format!("p{n:05}"), full_history: false }).collect();
-    let read = Read { relation, marker, since: None, scope: Scope::Cohort { members } };
+    let scope = Scope::Cohort { members };
+    let read = Read { relation, marker, since: None, until: None, narrow: Vec::new(), scope };
     let taken = take(&source, &read, 100).await.unwrap();
     assert_eq!(taken.ids, ["d0", "d700", "d1400"]);
     assert_eq!(taken.pages, 4);
@@ -233,6 +336,8 @@ async fn a_cohort_out_of_order_and_a_foreign_cursor_are_refused() {
         relation: relation.clone(),
         marker: marker.clone(),
         since: None,
+        until: None,
+        narrow: Vec::new(),
         scope: Scope::Cohort { members },
     };
     let key = Key { page_key: String::new(), id: "a".to_owned() };

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use headgate_domain::ResourceType;
+use headgate_domain::mapping::MappingSet;
+use headgate_domain::practice::UsCore;
 use headgate_local::postgres::{Cluster, Options};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, Row as _};
 use tokio::sync::OnceCell;
@@ -76,6 +78,16 @@ pub(crate) async fn run(connection: &mut PgConnection, sql: &str) {
 /// The relation of a type, which must be there.
 pub(crate) fn relation(catalog: &Catalog, resource_type: ResourceType) -> Relation {
     catalog.relations_of(resource_type).next().unwrap().clone()
+}
+
+/// The first relation of a type by this mapping: one stream, without code tables of its own.
+pub(crate) async fn mapped(source: &Source, resource_type: &str, stream: &str) -> Relation {
+    let mappings = format!(r#"{{"resourceType": "{resource_type}", "streams": [{stream}]}}"#);
+    let file = format!("{resource_type}.json");
+    let mappings = MappingSet::parse([(file.as_str(), mappings.as_str())], UsCore::default()).unwrap();
+    let catalog = source.catalog(Some(&mappings)).await.unwrap();
+    assert!(catalog.unusable.is_empty(), "{:?}", catalog.unusable);
+    relation(&catalog, resource_type.parse().unwrap())
 }
 
 /// The relation of a type, as the catalogue finds it, and a marker to read with.

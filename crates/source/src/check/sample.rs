@@ -85,7 +85,8 @@ pub(super) async fn read(source: &Source, relation: &Relation) -> Result<Sample,
     };
     let marker = source.marker().await?;
     let scope = Scope::All { lower: None, upper: None, only_patient_rows: false };
-    let read = Read { relation: relation.clone(), marker, since: None, scope };
+    let read =
+        Read { relation: relation.clone(), marker, since: None, until: None, narrow: Vec::new(), scope };
     let mut tx = source.begin(&read.marker).await?;
     let mut page = tx.page(&read, None, ROWS)?;
     let mut bytes = 0;

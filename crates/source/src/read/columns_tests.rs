@@ -150,7 +150,8 @@ fn relation(catalog: &Catalog) -> Relation {
 async fn assembled(source: &Source, relation: &Relation, scope: Scope, limit: u32) -> Vec<String> {
     let marker = source.marker().await.unwrap();
     let programs = relation.programs().unwrap();
-    let read = Read { relation: relation.clone(), marker, since: None, scope };
+    let read =
+        Read { relation: relation.clone(), marker, since: None, until: None, narrow: Vec::new(), scope };
     let mut lines = Vec::new();
     let mut cursor: Option<Cursor> = None;
     loop {
@@ -235,7 +236,8 @@ async fn a_row_whose_columns_are_too_long_stays_in_the_database() {
     db.execute("UPDATE fhir_export.everything SET t = repeat('x', 600), y = decode(repeat('00', 600), 'hex') WHERE id = 'r0001'").await;
     let source = Source::connect(crate::SourceConfig { resource_bytes: 1000, ..db.config() }).unwrap();
     let relation = relation(&source.catalog(Some(&set())).await.unwrap());
-    let read = Read { relation, marker: source.marker().await.unwrap(), since: None, scope: everybody() };
+    let marker = source.marker().await.unwrap();
+    let read = Read { relation, marker, since: None, until: None, narrow: Vec::new(), scope: everybody() };
     let mut tx = source.begin(&read.marker).await.unwrap();
     let mut page = tx.page(&read, None, 10).unwrap();
     let mut lengths = Vec::new();

@@ -56,10 +56,10 @@ impl<'t> Page<'t> {
         if limit == 0 {
             return Err(SourceError::Config("a page must have at least one row"));
         }
-        let span = sql::span(&read.scope, cursor)?;
+        let span = sql::span(read, cursor)?;
         let statement = sql::statement(&tx.schema, read, &span, limit, tx.resource_bytes)?;
         let after = match span {
-            Span::Keys { .. } => After::Keys,
+            Span::Keys { .. } | Span::Ids { .. } => After::Keys,
             Span::Patient { member, last, .. } => {
                 After::Patients { members: std::slice::from_ref(member), last }
             }

@@ -8,7 +8,7 @@
 use headgate_domain::template::{Column, ColumnType};
 
 use crate::statement::{Shape, Statement};
-use crate::{Content, Cursor, Key, SourceError, identifier};
+use crate::{Content, Cursor, Key, SourceError, identifier, narrow, row_ids};
 
 use super::{Member, Read, Scope};
 
@@ -29,6 +29,8 @@ const PATIENTS_PER_PAGE: usize = 500;
 pub(super) enum Span<'r> {
     /// Rows of the relation after a key.
     Keys { after: Option<Key>, upper: Option<&'r Key>, only_patient_rows: bool },
+    /// Rows with these ids after a key.
+    Ids { row_ids: Vec<String>, patients: Option<&'r [String]>, after: Option<Key> },
     /// One patient's rows after a key; `last` when no other patient follows.
     Patient { member: &'r Member, after: Key, last: bool },
     /// All rows of these patients; `last` when no other patient follows.
@@ -39,7 +41,7 @@ impl Span<'_> {
     /// The place of the row's patient in the batch.
     fn place(&self) -> &'static str {
         match self {
-            Span::Keys { .. } => "0::bigint",
+            Span::Keys { .. } | Span::Ids { .. } => "0::bigint",
             Span::Patient { .. } => "1::bigint",
             Span::Patients { .. } => "m.n",
         }
@@ -47,14 +49,26 @@ impl Span<'_> {
 }
 
 /// Finds out where the page begins.
-pub(super) fn span<'r>(scope: &'r Scope, cursor: Option<&Cursor>) -> Result<Span<'r>, SourceError> {
-    match (scope, cursor) {
+pub(super) fn span<'r>(read: &'r Read, cursor: Option<&Cursor>) -> Result<Span<'r>, SourceError> {
+    match (&read.scope, cursor) {
         (Scope::All { lower, upper, only_patient_rows }, None | Some(Cursor::After(_))) => {
             let after = match cursor {
                 Some(Cursor::After(key)) => Some(key.clone()),
                 _ => lower.clone(),
             };
             Ok(Span::Keys { after, upper: upper.as_ref(), only_patient_rows: *only_patient_rows })
+        }
+        (Scope::Ids { ids, patients }, None | Some(Cursor::After(_))) => {
+            let mut row_ids = row_ids::of(&read.relation, ids)?;
+            let after = match cursor {
+                Some(Cursor::After(key)) => Some(key.clone()),
+                _ => None,
+            };
+            // Where the id is the whole key, what has been read need not be looked up again.
+            if let (Some(after), None) = (&after, read.relation.page_key) {
+                row_ids.retain(|id| *id > after.id);
+            }
+            Ok(Span::Ids { row_ids, patients: patients.as_deref(), after })
         }
         (Scope::Cohort { members }, None) => Ok(batch(in_order(members)?)),
         (Scope::Cohort { members }, Some(Cursor::Beyond { patient_id })) => {
@@ -122,32 +136,33 @@ pub(super) fn statement(
             if let Some(upper) = upper {
                 shape.up_to(&mut statement, upper);
             }
-            changed_after(&mut statement, read, None);
+            filter(&mut statement, read, Since::Applies)?;
+            finish(&mut statement, &shape, &fields, &limit);
+        }
+        Span::Ids { row_ids, patients, after } => {
+            let row_ids = statement.bind(row_ids);
+            statement.push(&format!("{rows} WHERE r.id COLLATE \"C\" = ANY ({row_ids}::text[])"));
+            if let Some(patients) = patients {
+                let patients: Vec<&String> = patients.iter().filter(|id| row_ids::can_be_text(id)).collect();
+                let patients = statement.bind(patients);
+                statement
+                    .push(&format!(" AND (r.patient_id IS NULL OR r.patient_id = ANY ({patients}::text[]))"));
+            }
+            if let Some(after) = after {
+                shape.after(&mut statement, after);
+            }
+            filter(&mut statement, read, Since::Applies)?;
             finish(&mut statement, &shape, &fields, &limit);
         }
         Span::Patient { member, after, .. } => {
             let patient = statement.bind(member.patient_id.as_str());
             statement.push(&format!("{rows} WHERE r.patient_id = {patient}::text"));
             shape.after(&mut statement, after);
-            if !member.full_history {
-                changed_after(&mut statement, read, None);
-            }
+            filter(&mut statement, read, if member.full_history { Since::Ignored } else { Since::Applies })?;
             finish(&mut statement, &shape, &fields, &limit);
         }
         Span::Patients { members, .. } => {
-            let patients: Vec<&str> = members.iter().map(|m| m.patient_id.as_str()).collect();
-            let full: Vec<bool> = members.iter().map(|m| m.full_history).collect();
-            let patients = statement.bind(patients);
-            let full = statement.bind(full);
-            // No sort around the whole: it would read every row of the batch before the first came out. A
-            // lateral subquery can only be joined by a nested loop, which keeps the order of its outer side;
-            // the reader checks that it did.
-            statement.push(&format!(
-                "ROWS FROM (pg_catalog.unnest({patients}::text[]), pg_catalog.unnest({full}::bool[]))
-                      WITH ORDINALITY AS m(patient, full_history, n)
-                 CROSS JOIN LATERAL {rows} WHERE r.patient_id = m.patient"
-            ));
-            changed_after(&mut statement, read, Some("m.full_history"));
+            of_patients(&mut statement, read, members, &rows)?;
             statement.push(&format!(
                 " ORDER BY {} LIMIT {limit}{} LIMIT {limit}",
                 shape.order(),
@@ -156,6 +171,29 @@ pub(super) fn statement(
         }
     }
     Ok(statement)
+}
+
+/// The rows of patients, looked up one after the other.
+fn of_patients(
+    statement: &mut Statement,
+    read: &Read,
+    members: &[Member],
+    rows: &str,
+) -> Result<(), SourceError> {
+    let patients: Vec<&str> = members.iter().map(|m| m.patient_id.as_str()).collect();
+    let full: Vec<bool> = members.iter().map(|m| m.full_history).collect();
+    let patients = statement.bind(patients);
+    let full = statement.bind(full);
+    // No sort around the whole: it would read every row of the batch before the first came out. A
+    // lateral subquery can only be joined by a nested loop, which keeps the order of its outer side;
+    // the reader checks that it did.
+    statement.push(&format!(
+        "ROWS FROM (pg_catalog.unnest({patients}::text[]), pg_catalog.unnest({full}::bool[]))
+              WITH ORDINALITY AS m(patient, full_history, n)
+         CROSS JOIN LATERAL {rows} WHERE r.patient_id = m.patient"
+    ));
+    filter(statement, read, Since::Unless("m.full_history"))?;
+    Ok(())
 }
 
 /// What is selected of a relation.
@@ -237,11 +275,30 @@ fn length(column_type: ColumnType, i: usize) -> Option<String> {
     }
 }
 
-fn changed_after(statement: &mut Statement, read: &Read, unless: Option<&str>) {
-    let Some(since) = read.since else { return };
-    let since = statement.bind(since);
-    let unless = unless.map(|condition| format!("{condition} OR ")).unwrap_or_default();
-    statement.push(&format!(" AND ({unless}r.last_updated > {since} OR r.last_updated IS NULL)"));
+/// Whether rows that have not changed are left out.
+enum Since {
+    Applies,
+    /// Not where this condition is true.
+    Unless(&'static str),
+    Ignored,
+}
+
+/// What leaves out rows of the span: the bounds of time and the queries.
+fn filter(statement: &mut Statement, read: &Read, apply: Since) -> Result<(), SourceError> {
+    let unless = match apply {
+        Since::Applies => Some(String::new()),
+        Since::Unless(condition) => Some(format!("{condition} OR ")),
+        Since::Ignored => None,
+    };
+    if let (Some(since), Some(unless)) = (read.since, unless) {
+        let since = statement.bind(since);
+        statement.push(&format!(" AND ({unless}r.last_updated > {since} OR r.last_updated IS NULL)"));
+    }
+    if let Some(until) = read.until {
+        let until = statement.bind(until);
+        statement.push(&format!(" AND (r.last_updated < {until} OR r.last_updated IS NULL)"));
+    }
+    narrow::push(statement, &read.relation, &read.narrow)
 }
 
 fn finish(statement: &mut Statement, shape: &Shape, fields: &Fields, limit: &str) {

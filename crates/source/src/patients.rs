@@ -1,0 +1,73 @@
+//! Which patients a source knows.
+
+use std::collections::BTreeSet;
+
+use crate::catalog::get;
+use crate::statement::{Shape, Statement};
+use crate::{Marker, Relation, Source, SourceError, row_ids};
+
+/// How many patients are looked up by one statement.
+const PATIENTS_PER_STATEMENT: usize = 1000;
+
+impl Source {
+    /// Which of these patients have a row in the relation of Patients, by its `patient_id`.
+    ///
+    /// # Errors
+    /// As for any transaction.
+    pub async fn existing_patients(
+        &self,
+        relation: &Relation,
+        marker: &Marker,
+        ids: &[String],
+    ) -> Result<BTreeSet<String>, SourceError> {
+        let from = Shape::new(self.schema(), relation)?.from();
+        let mut existing = BTreeSet::new();
+        for ids in ids.chunks(PATIENTS_PER_STATEMENT) {
+            let ids: Vec<&String> = ids.iter().filter(|id| row_ids::can_be_text(id)).collect();
+            let mut statement = Statement::default();
+            let ids = statement.bind(ids);
+            statement.push(&format!(
+                "SELECT p.id FROM pg_catalog.unnest({ids}::text[]) AS p(id)
+                 WHERE EXISTS (SELECT FROM {from} WHERE r.patient_id = p.id)"
+            ));
+            let mut tx = self.begin(marker).await?;
+            for row in tx.fetch_all(statement, Some(&relation.name)).await? {
+                existing.insert(get(&row, "id")?);
+            }
+            tx.finish().await?;
+        }
+        Ok(existing)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use headgate_domain::ResourceType;
+
+    use crate::test_database::{TestDatabase, relation_and_marker};
+
+    #[tokio::test]
+    async fn patients_are_known_by_their_rows_whatever_is_asked() {
+        let db = TestDatabase::create("patients_existing").await;
+        db.execute(
+            "CREATE TABLE fhir_export.patient (id text, patient_id varchar(64), last_updated timestamptz,
+                                               resource text);
+             INSERT INTO fhir_export.patient
+             SELECT 'row' || n, 'p' || n, NULL, NULL FROM generate_series(1, 3000) n;
+             INSERT INTO fhir_export.patient VALUES ('again', 'p1', NULL, NULL), ('nobody', NULL, NULL, NULL)",
+        )
+        .await;
+        let source = db.source();
+        let (relation, marker) = relation_and_marker(&source, ResourceType::Patient).await;
+        let ids: Vec<String> = ["p1", "p\0", "", "P1", "p1", "row2", "p2'", "nobody", "p9999"]
+            .into_iter()
+            .map(str::to_owned)
+            .chain((2900..3100).map(|n| format!("p{n}")))
+            .chain((0..1000).map(|n| format!("x{n}")))
+            .collect();
+        let existing = source.existing_patients(&relation, &marker, &ids).await.unwrap();
+        let expected = ["p1".to_owned()].into_iter().chain((2900..=3000).map(|n| format!("p{n}")));
+        assert_eq!(existing, expected.collect());
+        assert!(source.existing_patients(&relation, &marker, &[]).await.unwrap().is_empty());
+    }
+}
