@@ -12,7 +12,7 @@ use aws_sdk_s3::config::{
 };
 use secrecy::ExposeSecret as _;
 
-use crate::link::CredentialLife;
+use crate::link::LastCredentials;
 use crate::{ObjectError, Objects, Result, S3Config};
 
 /// Tries of a request, the first included.
@@ -30,7 +30,6 @@ impl Objects {
     /// # Errors
     /// [`ObjectError::NoCredentials`] where neither static keys nor a chain are there.
     pub async fn connect(config: S3Config) -> Result<Self> {
-        let region = Region::new(config.region.clone());
         let (provider, sdk) = match &config.keys {
             Some(keys) => {
                 let secret = keys.secret_access_key.expose_secret();
@@ -38,15 +37,21 @@ impl Objects {
                 (SharedCredentialsProvider::new(keys), Builder::new())
             }
             None => {
-                let chain = aws_config::defaults(version()).region(region.clone()).load().await;
+                let chain =
+                    aws_config::defaults(version()).region(Region::new(config.region.clone())).load().await;
                 let provider = chain.credentials_provider().ok_or(ObjectError::NoCredentials)?;
                 (provider, Builder::from(&chain))
             }
         };
-        let credentials = CredentialLife::default();
+        Ok(Self::with(config, provider, sdk))
+    }
+
+    /// Makes the client of its parts.
+    pub(crate) fn with(config: S3Config, provider: SharedCredentialsProvider, sdk: Builder) -> Self {
+        let credentials = LastCredentials::default();
         let mut sdk = sdk
             .behavior_version(version())
-            .region(region)
+            .region(Region::new(config.region.clone()))
             .credentials_provider(credentials.watch(provider))
             .force_path_style(config.path_style)
             .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
@@ -62,13 +67,13 @@ impl Objects {
         if let Some(endpoint) = &config.endpoint {
             sdk = sdk.endpoint_url(endpoint);
         }
-        Ok(Self {
+        Self {
             client: Client::from_conf(sdk.build()),
             bucket: config.bucket,
             region: config.endpoint.is_none().then_some(config.region),
             sign_payload: config.sign_payload,
             credentials,
-        })
+        }
     }
 }
 

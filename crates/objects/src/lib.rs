@@ -1,6 +1,6 @@
 //! The bucket that holds the files, by the S3 protocol.
 //!
-//! Whole objects go in ([`Objects::put`]), links to them go out ([`Objects::presign_get`]), prefixes are
+//! Whole objects go in ([`Objects::put`]), links to them go out ([`Objects::signer`]), prefixes are
 //! deleted. Every upload carries the CRC32 that its writer computed, the server compares it before the object
 //! becomes visible, and the answer is compared again here: so a file that is published is the file that was
 //! written. The body's SHA-256 is not signed where the transport protects it anyway, which halves the cost of
@@ -15,6 +15,7 @@ mod error;
 mod link;
 mod list;
 mod put;
+mod signer;
 #[cfg(test)]
 mod tests;
 
@@ -27,9 +28,10 @@ pub use config::{Keys, S3Config};
 pub use error::ObjectError;
 pub use link::LONGEST_LINK;
 pub use put::Head;
+pub use signer::LinkSigner;
 
 use error::refused;
-use link::CredentialLife;
+use link::LastCredentials;
 
 /// Result of this crate.
 pub type Result<T> = std::result::Result<T, ObjectError>;
@@ -42,7 +44,7 @@ pub struct Objects {
     /// The region to create the bucket in; `None` where the server has none.
     region: Option<String>,
     sign_payload: bool,
-    credentials: CredentialLife,
+    credentials: LastCredentials,
 }
 
 impl Objects {

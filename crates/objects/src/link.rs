@@ -8,34 +8,55 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use aws_credential_types::Credentials;
 use aws_credential_types::provider::{self, ProvideCredentials, SharedCredentialsProvider, future};
 use aws_sdk_s3::presigning::PresigningConfig;
 
 use crate::error::refused;
+use crate::signer::{LinkSigner, SAMPLE};
 use crate::{ObjectError, Objects, Result};
+
+/// Tries to make a signer: the first may find that the credentials end sooner than thought, or were renewed.
+const ATTEMPTS: usize = 3;
 
 /// The longest life of a link (AWS Signature Version 4: 7 days).
 pub const LONGEST_LINK: Duration = Duration::from_secs(7 * 24 * 3600);
 
 impl Objects {
-    /// A link with which anyone can get the object, for `ttl` or as long as the credentials live.
+    /// Makes a signer of links that live for `ttl`, or as long as the credentials do.
     ///
     /// # Errors
-    /// When there are no credentials, or they end within the second.
-    pub async fn presign_get(&self, key: &str, ttl: Duration) -> Result<String> {
-        loop {
-            let life = self.link_life(ttl);
-            let link = self.sign(key, life).await?;
-            // Signing may have fetched credentials for the first time, or renewed them.
-            if self.link_life(ttl) + Duration::from_secs(1) >= life {
-                return Ok(link);
-            }
-        }
+    /// When there are no credentials, or they end within the second; when the SDK signs for this bucket otherwise
+    /// than by Signature Version 4, as it does for those of S3 Express.
+    pub async fn signer(&self, ttl: Duration) -> Result<LinkSigner> {
+        self.signer_at(ttl, SystemTime::now).await
     }
 
-    /// How long a link really lives that is signed now and asked to live for `ttl`.
-    #[must_use]
-    pub fn link_life(&self, ttl: Duration) -> Duration {
+    pub(crate) async fn signer_at(
+        &self,
+        ttl: Duration,
+        clock: impl Fn() -> SystemTime,
+    ) -> Result<LinkSigner> {
+        for _ in 0..ATTEMPTS {
+            let (start, life) = (clock(), self.link_life(ttl));
+            let sample = self.sample(start, life).await?;
+            // Signing may have fetched credentials for the first time, or renewed them.
+            if self.link_life(ttl) + Duration::from_secs(1) < life {
+                continue;
+            }
+            let credentials = self.credentials.last().ok_or(ObjectError::NoCredentials)?;
+            // They are not those of the sample when they were renewed this very moment.
+            if let Some(signer) = LinkSigner::from_sample(&sample, &credentials, start, whole_seconds(life)) {
+                return Ok(signer);
+            }
+        }
+        Err(ObjectError::Link(
+            "the bucket's links are not of AWS Signature Version 4, or the credentials keep changing",
+        ))
+    }
+
+    /// How long a link may live that is signed now and asked to live for `ttl`.
+    fn link_life(&self, ttl: Duration) -> Duration {
         let ttl = ttl.min(LONGEST_LINK);
         match self.credentials.remaining() {
             Some(remaining) => ttl.min(remaining),
@@ -43,43 +64,56 @@ impl Objects {
         }
     }
 
-    async fn sign(&self, key: &str, life: Duration) -> Result<String> {
-        // Whole seconds, rounded down.
-        let life = Duration::from_secs(life.as_secs());
+    /// A link that the SDK signs.
+    async fn sample(&self, start: SystemTime, life: Duration) -> Result<String> {
+        let life = whole_seconds(life);
         if life.is_zero() {
-            return Err(ObjectError::Link("the credentials for S3 end within the second"));
+            return Err(ObjectError::Link("it would end within the second, or the credentials for S3 do"));
         }
-        let life =
-            PresigningConfig::expires_in(life).map_err(|_| ObjectError::Link("7 days are the most"))?;
-        let get = self.client.get_object().bucket(&self.bucket).key(key);
+        let life = PresigningConfig::builder()
+            .start_time(start)
+            .expires_in(life)
+            .build()
+            .map_err(|_| ObjectError::Link("7 days are the most"))?;
+        let get = self.client.get_object().bucket(&self.bucket).key(SAMPLE);
         let request = get.presigned(life).await.map_err(refused("sign a link"))?;
         Ok(request.uri().to_owned())
     }
 }
 
-/// When the credentials end that the client got last.
+/// Rounded down: the wire has whole seconds.
+fn whole_seconds(life: Duration) -> Duration {
+    Duration::from_secs(life.as_secs())
+}
+
+/// The credentials that the client got last.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct CredentialLife(Arc<Mutex<Option<SystemTime>>>);
+pub(crate) struct LastCredentials(Arc<Mutex<Option<Credentials>>>);
 
-impl CredentialLife {
-    /// A provider that notes when the credentials end which it hands through.
+impl LastCredentials {
+    /// A provider that notes the credentials which it hands through.
     pub(crate) fn watch(&self, inner: SharedCredentialsProvider) -> impl ProvideCredentials + 'static {
-        Watched { inner, life: self.clone() }
+        Watched { inner, last: self.clone() }
     }
 
+    fn last(&self) -> Option<Credentials> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How long they live yet, if they end at all.
     fn remaining(&self) -> Option<Duration> {
-        let end = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        end.map(|end| end.duration_since(SystemTime::now()).unwrap_or_default())
+        let end = self.last()?.expiry()?;
+        Some(end.duration_since(SystemTime::now()).unwrap_or_default())
     }
 
-    fn note(&self, end: Option<SystemTime>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = end;
+    fn note(&self, credentials: Credentials) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(credentials);
     }
 }
 
 struct Watched {
     inner: SharedCredentialsProvider,
-    life: CredentialLife,
+    last: LastCredentials,
 }
 
 impl fmt::Debug for Watched {
@@ -91,7 +125,7 @@ impl fmt::Debug for Watched {
 impl Watched {
     async fn provide(&self) -> provider::Result {
         let credentials = self.inner.provide_credentials().await?;
-        self.life.note(credentials.expiry());
+        self.last.note(credentials.clone());
         Ok(credentials)
     }
 }
@@ -107,19 +141,52 @@ impl ProvideCredentials for Watched {
 
 #[cfg(test)]
 mod tests {
-    use aws_credential_types::Credentials;
-
     use super::*;
+    use crate::S3Config;
+
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+
+    fn objects(credentials: impl ProvideCredentials + 'static) -> Objects {
+        let config = S3Config {
+            endpoint: None,
+            region: "us-east-1".to_owned(),
+            bucket: "files".to_owned(),
+            path_style: false,
+            sign_payload: false,
+            keys: None,
+        };
+        let sdk = aws_sdk_s3::config::Builder::new();
+        Objects::with(config, SharedCredentialsProvider::new(credentials), sdk)
+    }
+
+    fn ending(in_s: u64) -> Credentials {
+        let end = SystemTime::now() + Duration::from_secs(in_s);
+        Credentials::new("id", "secret", None, Some(end), "test")
+    }
 
     #[tokio::test]
     async fn a_link_does_not_outlive_the_credentials() {
-        let life = CredentialLife::default();
-        let end = SystemTime::now() + Duration::from_secs(100);
-        let ending = Credentials::new("id", "secret", None, Some(end), "test");
-        life.watch(SharedCredentialsProvider::new(ending)).provide_credentials().await.unwrap();
-        let remaining = life.remaining().unwrap();
-        assert!((98..=100).contains(&remaining.as_secs()), "{remaining:?}");
-        life.note(Some(SystemTime::now() - Duration::from_secs(5)));
-        assert_eq!(life.remaining(), Some(Duration::ZERO));
+        let signer = objects(ending(100)).signer(DAY).await.unwrap();
+        assert!((97..=100).contains(&signer.life().as_secs()), "{:?}", signer.life());
+        assert!(signer.get("a").contains(&format!("X-Amz-Expires={}&", signer.life().as_secs())));
+        assert!(signer.end() <= SystemTime::now() + Duration::from_secs(100));
+        let lasting = Credentials::new("id", "secret", None, None, "test");
+        assert_eq!(objects(lasting).signer(DAY).await.unwrap().life(), DAY);
+    }
+
+    #[tokio::test]
+    async fn no_link_is_signed_with_credentials_that_have_ended() {
+        let objects = objects(ending(100));
+        objects.signer(DAY).await.unwrap();
+        objects.credentials.note(ending(0));
+        assert!(matches!(objects.signer(DAY).await, Err(ObjectError::Link(_))));
+    }
+
+    #[tokio::test]
+    async fn no_link_is_signed_with_other_credentials_than_those_of_the_client() {
+        let objects = objects(Credentials::new("id", "secret", None, None, "test"));
+        objects.signer(DAY).await.unwrap();
+        objects.credentials.note(Credentials::new("id", "another", None, None, "test"));
+        assert!(matches!(objects.signer(DAY).await, Err(ObjectError::Link(_))));
     }
 }

@@ -19,13 +19,20 @@ pub struct Head {
 }
 
 impl Objects {
-    /// Stores an object, and makes sure that it is stored as it was sent. `crc32` is the checksum of `body`,
-    /// computed by whoever wrote it. Repeating a put is harmless.
+    /// Stores an object, and makes sure that it is stored as it was sent. `encoding` is how it is
+    /// compressed, if it is. `crc32` is the checksum of `body`, computed by whoever wrote it. Repeating a put is harmless.
     ///
     /// # Errors
     /// When the server refuses (also because the checksum does not fit: then nothing is stored), does not
     /// answer, or answers with another checksum or length.
-    pub async fn put(&self, key: &str, body: Bytes, content_type: &str, crc32: u32) -> Result<()> {
+    pub async fn put(
+        &self,
+        key: &str,
+        body: Bytes,
+        content_type: &str,
+        encoding: Option<&str>,
+        crc32: u32,
+    ) -> Result<()> {
         let length = body.len();
         let put = self
             .client
@@ -33,6 +40,7 @@ impl Objects {
             .bucket(&self.bucket)
             .key(key)
             .content_type(content_type)
+            .set_content_encoding(encoding.map(str::to_owned))
             .checksum_crc32(to_header(crc32))
             .body(ByteStream::from(body));
         let sent = match self.sign_payload {

@@ -46,7 +46,7 @@ async fn start(change: impl FnOnce(&mut S3Config)) -> Fixture {
 impl Fixture {
     async fn put(&self, key: &str, text: &str) {
         let crc32 = crc32fast::hash(text.as_bytes());
-        self.objects.put(key, Bytes::copy_from_slice(text.as_bytes()), NDJSON, crc32).await.unwrap();
+        self.objects.put(key, Bytes::copy_from_slice(text.as_bytes()), NDJSON, None, crc32).await.unwrap();
     }
 }
 
@@ -64,7 +64,8 @@ async fn what_is_put_is_there_with_its_checksum_signed_or_not() {
 #[tokio::test]
 async fn a_body_that_does_not_fit_its_checksum_is_not_stored() {
     let fixture = start(|_| {}).await;
-    let wrong = fixture.objects.put("ema/1/a/patient_1.ndjson", Bytes::from_static(b"{}\n"), NDJSON, 1).await;
+    let wrong =
+        fixture.objects.put("ema/1/a/patient_1.ndjson", Bytes::from_static(b"{}\n"), NDJSON, None, 1).await;
     assert!(matches!(wrong, Err(ObjectError::Refused { status: 400, .. })), "{wrong:?}");
     assert_eq!(fixture.objects.head("ema/1/a/patient_1.ndjson").await.unwrap(), None);
 }
@@ -98,14 +99,20 @@ async fn a_prefix_that_may_cover_more_than_meant_is_refused() {
 async fn a_link_works_without_credentials_until_it_expires() {
     let fixture = start(|_| {}).await;
     fixture.put("ema/1/a/patient_1.ndjson", "{}\n").await;
-    let sign =
-        |seconds| fixture.objects.presign_get("ema/1/a/patient_1.ndjson", Duration::from_secs(seconds));
-    let (short, long) = (sign(1).await.unwrap(), sign(600).await.unwrap());
+    let signer = async |seconds| fixture.objects.signer(Duration::from_secs(seconds)).await.unwrap();
+    let short = signer(1).await.get("ema/1/a/patient_1.ndjson");
+    let (get, head) = {
+        let signer = signer(600).await;
+        (signer.get("ema/1/a/patient_1.ndjson"), signer.head("ema/1/a/patient_1.ndjson"))
+    };
     tokio::time::sleep(Duration::from_millis(2100)).await;
     assert_eq!(reqwest::get(&short).await.unwrap().status(), 403);
-    let answer = reqwest::get(&long).await.unwrap();
+    let answer = reqwest::get(&get).await.unwrap();
     assert_eq!(answer.headers()["content-type"], NDJSON);
     assert_eq!(answer.text().await.unwrap(), "{}\n");
+    let client = reqwest::Client::new();
+    assert_eq!(client.head(&head).send().await.unwrap().headers()["content-length"], "3");
+    assert_eq!(client.head(&get).send().await.unwrap().status(), 403, "a link is good for one method only");
 }
 
 #[tokio::test]
@@ -113,10 +120,17 @@ async fn a_link_is_good_for_its_own_object_only() {
     let fixture = start(|_| {}).await;
     fixture.put("ema/1/a/patient_1.ndjson", "{}\n").await;
     fixture.put("ema/2/a/patient_1.ndjson", "{}\n").await;
-    let link =
-        fixture.objects.presign_get("ema/1/a/patient_1.ndjson", Duration::from_secs(60)).await.unwrap();
+    let link = fixture.objects.signer(Duration::from_secs(60)).await.unwrap().get("ema/1/a/patient_1.ndjson");
     assert_eq!(reqwest::get(link.replace("ema/1", "ema/2")).await.unwrap().status(), 403);
     assert_eq!(reqwest::Client::new().delete(&link).send().await.unwrap().status(), 403);
+}
+
+#[tokio::test]
+async fn a_link_to_nothing_does_not_list_the_bucket() {
+    let fixture = start(|_| {}).await;
+    fixture.put("ema/1/a/patient_1.ndjson", "{}\n").await;
+    let link = fixture.objects.signer(Duration::from_secs(60)).await.unwrap().get("");
+    assert_eq!(reqwest::get(&link).await.unwrap().status(), 404);
 }
 
 #[tokio::test]
@@ -127,8 +141,7 @@ async fn the_bucket_may_stand_in_the_host_name() {
         config.endpoint = Some(format!("http://localhost:{port}"));
     })
     .await;
-    let link =
-        fixture.objects.presign_get("ema/1/a/patient_1.ndjson", Duration::from_secs(60)).await.unwrap();
+    let link = fixture.objects.signer(Duration::from_secs(60)).await.unwrap().get("ema/1/a/patient_1.ndjson");
     assert!(link.starts_with("http://files.localhost:"), "the host does not hold the bucket");
 }
 
@@ -152,10 +165,11 @@ async fn errors_tell_what_may_pass_and_hold_no_secret() {
     .await;
     let body = || Bytes::from_static(b"{}\n");
     let refused =
-        fixture.objects.put("ema/1/a/x", body(), NDJSON, crc32fast::hash(b"{}\n")).await.unwrap_err();
+        fixture.objects.put("ema/1/a/x", body(), NDJSON, None, crc32fast::hash(b"{}\n")).await.unwrap_err();
     assert!(!refused.is_transient() && refused.status() == Some(403), "{refused}");
     fixture.server.stop().await;
-    let away = fixture.objects.put("ema/1/a/x", body(), NDJSON, crc32fast::hash(b"{}\n")).await.unwrap_err();
+    let away =
+        fixture.objects.put("ema/1/a/x", body(), NDJSON, None, crc32fast::hash(b"{}\n")).await.unwrap_err();
     assert!(away.is_transient(), "{away}");
     for error in [&refused, &away] {
         let text = format!("{error} {error:?}");
