@@ -181,7 +181,7 @@ async fn run_shard(context: &Arc<Context>, lease: ShardLease, acquired: Instant)
                 }
                 Fate::Retry | Fate::Fail => {
                     tracing::error!(%practice, %export, stream, shard, attempt = lease.attempts, %error, "export failed");
-                    let text = format!("{} could not be read: {error}", lease.resource_type);
+                    let text = format!("{} could not be read: {error}", lease.stream_type);
                     context.store.quarantine_shard(&lease, &text).await
                 }
             }

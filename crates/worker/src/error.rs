@@ -40,6 +40,9 @@ pub enum Error {
     /// A type that the export needs is no longer in the source.
     #[error("the source no longer has a usable relation for {0}")]
     NoRelation(headgate_domain::ResourceType),
+    /// A stream gave a file of another kind: a mistake of this program.
+    #[error("a stream gave a file of another kind")]
+    WrongFile,
     /// A thread could not be started.
     #[error("the lease keeper could not be started")]
     Thread(#[source] std::io::Error),
@@ -79,6 +82,7 @@ impl Error {
             )
             | Error::NoRelation(_)
             | Error::NoPractice
+            | Error::WrongFile
             | Error::Stored { .. } => Fate::Fail,
             _ => Fate::Retry,
         }

@@ -4,7 +4,6 @@
 //! into it. Hash and checksum are computed on the way. What cannot be exported is counted by reason and told in the error file, without any of its
 //! content, and the export goes on: one broken row must not keep a practice's other patients from theirs.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
@@ -12,11 +11,14 @@ use headgate_domain::file_name::{FileNumber, Limits, Numbering};
 use headgate_domain::template::Program;
 use headgate_domain::{ResourceType, ids};
 use headgate_source::{Body, Columns, Cursor, Row};
-use headgate_store::NewProblem;
+use headgate_store::{NewProblem, StreamType};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
+use crate::associated::Associated;
 use crate::budget::{Budget, Taken};
+use crate::line::{Reason, assemble, line};
+use crate::select::{Select, Unreadable};
 
 /// How much a file's buffer grows at a time, at least.
 const STEP: usize = 256 * 1024;
@@ -37,22 +39,34 @@ pub struct Resume {
 #[derive(Debug)]
 pub struct FilledFile {
     pub number: FileNumber,
+    /// What it is the content of, where it is not a file of lines.
+    pub attachment: Option<AttachmentHead>,
     pub body: Bytes,
     pub resources: u32,
     pub sha256: String,
     pub crc32: u32,
     /// What was passed over since the file before.
     pub problems: Vec<NewProblem>,
+    /// What is read by reference and the file refers to.
+    pub references: Vec<(StreamType, String)>,
     /// Where to go on once this file is published.
     pub resume: Resume,
     /// Its share of the worker's budget.
     pub taken: Taken,
 }
 
+/// The attachment whose content a file is.
+#[derive(Debug)]
+pub struct AttachmentHead {
+    pub id: String,
+    pub content_type: String,
+}
+
 /// Fills files with rows and sends them on.
 pub struct Framer {
     resource_type: ResourceType,
     programs: Vec<Program>,
+    select: Select,
     limits: Limits,
     file_bytes: usize,
     resource_bytes: usize,
@@ -62,6 +76,8 @@ pub struct Framer {
     open: Option<OpenFile>,
     problems: BTreeMap<Reason, u64>,
     compacted: Vec<u8>,
+    /// What is exported of a line, where that is not the line.
+    scratch: Vec<u8>,
     /// Bytes of the row of templates that took the most.
     longest: usize,
 }
@@ -72,6 +88,8 @@ pub struct Frame {
     pub resource_type: ResourceType,
     /// What makes resources of a row's columns; none where rows have finished ones.
     pub programs: Vec<Program>,
+    /// Which of the resources are exported, and what of them.
+    pub select: Select,
     pub limits: Limits,
     pub file_bytes: usize,
     /// Longest resource, in bytes.
@@ -88,6 +106,7 @@ impl Framer {
         Self {
             resource_type: frame.resource_type,
             programs: frame.programs,
+            select: frame.select,
             limits: frame.limits,
             file_bytes: frame.file_bytes,
             resource_bytes: frame.resource_bytes,
@@ -97,8 +116,14 @@ impl Framer {
             open: None,
             problems: BTreeMap::new(),
             compacted: Vec::new(),
+            scratch: Vec::new(),
             longest: 0,
         }
+    }
+
+    /// What decides about associated Provenance, where this is a shard of it.
+    pub fn associated(&mut self) -> Option<&mut Associated> {
+        self.select.associated()
     }
 
     /// Adds a row: `before` is the place before it, `after` the place behind it. Waits while the budget or
@@ -114,13 +139,42 @@ impl Framer {
         }
         let mut compacted = std::mem::take(&mut self.compacted);
         let result = match line(row, self.resource_type, &mut compacted) {
-            Ok(line) => self.add(line, before, after).await.map(|()| line.len()),
+            Ok(line) => self.select_line(row.id, line, before, after).await.map(|()| line.len()),
             Err(reason) => {
                 self.pass_over(reason);
                 Ok(0)
             }
         };
         self.compacted = compacted;
+        result
+    }
+
+    /// Adds a finished line, or what is to be exported of it.
+    async fn select_line(
+        &mut self,
+        id: &str,
+        line: &[u8],
+        before: Option<&Cursor>,
+        after: &Cursor,
+    ) -> Result<(), Closed> {
+        if self.select.is_everything() {
+            return self.add(line, before, after).await;
+        }
+        let mut scratch = std::mem::take(&mut self.scratch);
+        scratch.clear();
+        let taken = self.select.take(id, "", line).map(|part| {
+            scratch.extend_from_slice(part.unwrap_or_default());
+            part.is_some()
+        });
+        let result = match taken {
+            Ok(true) => self.add(&scratch, before, after).await,
+            Ok(false) => Ok(()),
+            Err(Unreadable) => {
+                self.pass_over(Reason::InvalidJson);
+                Ok(())
+            }
+        };
+        self.scratch = scratch;
         result
     }
 
@@ -153,7 +207,14 @@ impl Framer {
         let start = file.body.len();
         let mut resources = 0;
         for program in &self.programs {
-            match assemble(program, row, columns, self.resource_bytes, &mut file.body) {
+            let from = file.body.len();
+            let taken = match assemble(program, row, columns, self.resource_bytes, &mut file.body) {
+                Ok(true) => {
+                    select_tail(&mut self.select, row.id, program, &mut file.body, from, &mut self.scratch)
+                }
+                other => other,
+            };
+            match taken {
                 Ok(there) => resources += u32::from(there),
                 Err(reason) => *self.problems.entry(reason).or_default() += 1,
             }
@@ -202,11 +263,13 @@ impl Framer {
         self.resume.after = end.cloned();
         let filled = FilledFile {
             number,
+            attachment: None,
             resources: file.resources,
             sha256: hex::encode(file.sha256.finish()),
             crc32: file.crc32.finalize(),
             body: Bytes::from(file.body),
             problems: self.take_problems(),
+            references: self.select.take_references(),
             resume: self.resume.clone(),
             taken: file.taken,
         };
@@ -214,14 +277,9 @@ impl Framer {
     }
 
     fn take_problems(&mut self) -> Vec<NewProblem> {
-        std::mem::take(&mut self.problems)
-            .into_iter()
-            .map(|(reason, rows)| NewProblem {
-                reason: reason.code(),
-                diagnostics: reason.diagnostics().to_owned(),
-                rows,
-            })
-            .collect()
+        let mut problems = std::mem::take(&mut self.problems);
+        problems.extend(self.select.take_unserved());
+        Reason::problems(problems)
     }
 }
 
@@ -281,114 +339,35 @@ impl OpenFile {
     }
 }
 
-/// Why a row is not exported.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Reason {
-    Empty,
-    TooLong,
-    InvalidJson,
-    WrongType,
-    WrongId,
-    IllegalId,
-}
-
-impl Reason {
-    fn code(self) -> &'static str {
-        match self {
-            Reason::Empty => "empty",
-            Reason::TooLong => "too_long",
-            Reason::InvalidJson => "invalid_json",
-            Reason::WrongType => "wrong_type",
-            Reason::WrongId => "wrong_id",
-            Reason::IllegalId => "illegal_id",
-        }
-    }
-
-    fn diagnostics(self) -> &'static str {
-        match self {
-            Reason::Empty => "the source has a row for it, but no content",
-            Reason::TooLong => "it is longer than this server exports",
-            Reason::InvalidJson => "its content is not a well-formed JSON object with resourceType and id",
-            Reason::WrongType => "its content is of another resource type than its relation",
-            Reason::WrongId => "its content has another id than its row",
-            Reason::IllegalId => "its id is not a FHIR id (1 to 64 letters, digits, - and .)",
-        }
-    }
-}
-
-/// The parts of a resource that are compared with its row. Parsing them parses the whole body.
-#[derive(Deserialize)]
-struct Head<'a> {
-    #[serde(rename = "resourceType", borrow)]
-    resource_type: Cow<'a, str>,
-    #[serde(borrow)]
-    id: Cow<'a, str>,
-}
-
-/// The line of a row, without its line feed.
-fn line<'a>(row: &Row<'a>, t: ResourceType, compacted: &'a mut Vec<u8>) -> Result<&'a [u8], Reason> {
-    let body = match row.body {
-        Body::Json(body) => body,
-        Body::TooLong(_) => return Err(Reason::TooLong),
-        Body::Columns(_) | Body::Null => return Err(Reason::Empty),
-    };
-    check(body, row.id, row.trusted, t)?;
-    if memchr::memchr(b'\n', body).is_none() {
-        return Ok(body);
-    }
-    // JSON strings hold no raw line feed, so these are white space between tokens.
-    compacted.clear();
-    compacted.extend(body.iter().filter(|b| **b != b'\n'));
-    Ok(compacted)
-}
-
-/// Writes the line of a resource that a template makes of a row, with its line feed; returns whether the row
-/// gives it. What cannot be exported is cut off again.
-fn assemble(
+/// Puts what is exported of the resource that a template wrote from `from` on in its place; whether that is
+/// anything.
+fn select_tail(
+    select: &mut Select,
+    row_id: &str,
     program: &Program,
-    row: &Row<'_>,
-    columns: &Columns<'_>,
-    resource_bytes: usize,
-    out: &mut Vec<u8>,
+    body: &mut Vec<u8>,
+    from: usize,
+    scratch: &mut Vec<u8>,
 ) -> Result<bool, Reason> {
-    let start = out.len();
-    if !program.write(|column| columns.cell(column), out) {
-        return Ok(false);
+    if select.is_everything() {
+        return Ok(true);
     }
-    let line = &out[start..];
-    let problem = if row.id.len() + program.suffix_length() > ids::FHIR_ID_LENGTH {
-        Some(Reason::IllegalId)
-    } else if line.len() > resource_bytes {
-        Some(Reason::TooLong)
-    } else if !row.trusted && std::str::from_utf8(line).is_err() {
-        Some(Reason::InvalidJson)
-    } else {
-        None
-    };
-    match problem {
-        Some(reason) => {
-            out.truncate(start);
-            Err(reason)
-        }
-        None => {
-            out.push(b'\n');
+    let line = &body[from..body.len() - 1];
+    scratch.clear();
+    let taken = select.take(row_id, program.suffix(), line).map(|part| {
+        scratch.extend_from_slice(part.unwrap_or_default());
+        part.is_some()
+    });
+    body.truncate(from);
+    match taken {
+        Ok(true) => {
+            body.extend_from_slice(scratch);
+            body.push(b'\n');
             Ok(true)
         }
+        Ok(false) => Ok(false),
+        Err(Unreadable) => Err(Reason::InvalidJson),
     }
-}
-
-fn check(body: &[u8], id: &str, trusted: bool, t: ResourceType) -> Result<(), Reason> {
-    if !trusted && std::str::from_utf8(body).is_err() {
-        return Err(Reason::InvalidJson);
-    }
-    let head: Head<'_> = serde_json::from_slice(body).map_err(|_| Reason::InvalidJson)?;
-    if head.resource_type != t.name() {
-        return Err(Reason::WrongType);
-    }
-    if head.id != id {
-        return Err(Reason::WrongId);
-    }
-    if ids::is_fhir_id(id) { Ok(()) } else { Err(Reason::IllegalId) }
 }
 
 #[cfg(test)]

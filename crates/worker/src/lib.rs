@@ -16,6 +16,8 @@
 //! ends its work without a publication. All three are one token that the pipeline looks at between rows.
 
 mod acquire_loop;
+mod associated;
+mod attachments;
 mod budget;
 mod config;
 mod context;
@@ -25,11 +27,14 @@ mod finish;
 mod frame;
 mod housekeeping;
 mod lease_keeper;
+mod line;
 pub mod mappings;
 mod plan;
 mod purge;
 mod read;
+mod references;
 mod refresh;
+mod select;
 mod shard;
 mod sources;
 mod upload;

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use headgate_domain::mapping::{MappingError, MappingSet};
-use headgate_domain::practice::UsCore;
+use headgate_domain::template::Variables;
 use headgate_store::{SourceBinding, Store};
 
 /// Why there is no mapping set.
@@ -41,7 +41,7 @@ pub enum MappingsError {
     Store(#[from] headgate_store::Error),
 }
 
-/// The mapping set of a practice, for its version of US Core; none if its source has finished resources.
+/// The mapping set of a practice, for its version of US Core and its base URL; none if its source has finished resources.
 ///
 /// # Errors
 /// When the set is named and cannot be had.
@@ -58,7 +58,8 @@ pub async fn of(
             None => return Err(MappingsError::Unknown { name: name.clone() }),
         },
     };
-    parse(name, &files, binding.options.us_core).map(Some)
+    let variables = Variables { us_core: binding.options.us_core, base_url: binding.base_url.clone() };
+    parse(name, &files, variables).map(Some)
 }
 
 /// Parses the files of a set.
@@ -68,10 +69,10 @@ pub async fn of(
 pub fn parse(
     name: &str,
     files: &BTreeMap<String, String>,
-    us_core: UsCore,
+    variables: Variables,
 ) -> Result<MappingSet, MappingsError> {
     let files = files.iter().map(|(name, text)| (name.as_str(), text.as_str()));
-    MappingSet::parse(files, us_core).map_err(|error| MappingsError::Wrong { name: name.to_owned(), error })
+    MappingSet::parse(files, variables).map_err(|error| MappingsError::Wrong { name: name.to_owned(), error })
 }
 
 /// The mapping files of a folder: name and text of each `*.json`.

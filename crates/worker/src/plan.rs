@@ -1,14 +1,20 @@
 //! The plan step: fix transactionTime, then cut every stream into shards.
 //!
 //! Each shard becomes runnable as it is found, so reading begins while planning goes on. A plan that is
-//! interrupted goes on from its last boundary: transactionTime, cohort and streams are written once.
+//! interrupted goes on from its last boundary: transactionTime, cohort and streams are written once. Streams that are
+//! read by reference come last: the step ends, and comes again when the shards are done that refer to them.
 
+mod cohort;
+mod streams;
+
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use headgate_domain::file_name::numbers_for;
-use headgate_domain::request::Level;
-use headgate_source::{Boundary, Catalog, Key, Marker, Relation, Source};
-use headgate_store::{Cohort, NewShard, NewStream, PlanLease, PlanState, SourceBinding, StreamPlan};
+use headgate_source::{Boundary, Key, Marker, Relation, Source};
+use headgate_store::{
+    AccessPath, Cohort, NewShard, PlanLease, PlanState, SourceBinding, StreamPlan, StreamType,
+};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
@@ -20,6 +26,12 @@ use crate::read::{Slice, stored};
 
 /// Members whose rows are counted at a time.
 const MEMBERS: i64 = 1000;
+
+/// Resources that a shard reads by reference.
+const REFERENCES: i64 = 1000;
+
+/// Attachments that a shard reads: each is an object of its own, and may be long.
+const ATTACHMENTS: i64 = 100;
 
 /// Where the walk of a stream goes on.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -46,23 +58,12 @@ pub async fn run(context: Arc<Context>, lease: PlanLease, stop: CancellationToke
         lsn: state.source_lsn.clone().unwrap_or_default(),
     };
     let planner = Planner { context: &context, lease: &lease, source: &source, marker, binding: &binding };
-    for stream in context.store.stream_plans(&lease).await? {
-        if stream.planned {
-            continue;
-        }
-        let walk = async {
-            if stream.by_cohort {
-                planner.walk_cohort(&stream).await
-            } else {
-                planner.walk_all(&stream).await
-            }
-        };
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => return Ok(Ended::Drained),
-            () = context.drain.cancelled() => return Ok(Ended::Drained),
-            result = walk => result?,
-        }
+    let walk = planner.walk();
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => return Ok(Ended::Drained),
+        () = context.drain.cancelled() => return Ok(Ended::Drained),
+        planned = walk => if !planned? { return Ok(Ended::Drained) },
     }
     context.store.finish_planning(&lease).await?;
     Ok(Ended::Done)
@@ -78,7 +79,7 @@ async fn fix_horizon(
 ) -> Result<(), Error> {
     let mappings = mappings::of(&context.store, context.config.source.mappings.as_deref(), binding).await?;
     let catalog = source.catalog(mappings.as_ref()).await?;
-    let streams = streams(&catalog, state)?;
+    let streams = streams::of(&catalog, state, &binding.options)?;
     let horizon = source.horizon().await?;
     if horizon.lag > context.config.source.max_lag {
         tracing::warn!(
@@ -88,7 +89,9 @@ async fn fix_horizon(
             "transactionTime lies far back: a transaction in the source stays open"
         );
     }
+    let members = cohort::members(source, &catalog, &horizon.marker, state).await?;
     let cohort = Cohort {
+        members,
         horizon: horizon.time,
         replica: horizon.marker.replica,
         lsn: horizon.marker.lsn,
@@ -97,28 +100,6 @@ async fn fix_horizon(
     let time = context.store.fix_horizon(lease, &state.level, &cohort, &streams).await?;
     tracing::info!(practice = %lease.practice, export = %lease.export, transaction_time = %time, "transactionTime is fixed");
     Ok(())
-}
-
-/// A stream for each relation of each type. At Group level the patients' types are read by members; the directory and
-/// Medication are read whole at every level.
-fn streams(catalog: &Catalog, state: &PlanState) -> Result<Vec<NewStream>, Error> {
-    let by_members = matches!(state.level, Level::Group(_));
-    let mut streams = Vec::new();
-    for t in &state.types {
-        let before = streams.len();
-        for relation in catalog.relations_of(*t) {
-            streams.push(NewStream {
-                resource_type: *t,
-                relation: serde_json::to_value(relation)
-                    .map_err(|source| Error::Stored { what: "relation", source })?,
-                by_cohort: by_members && t.is_patient_owned(),
-            });
-        }
-        if streams.len() == before {
-            return Err(Error::NoRelation(*t));
-        }
-    }
-    Ok(streams)
 }
 
 struct Planner<'a> {
@@ -130,6 +111,63 @@ struct Planner<'a> {
 }
 
 impl Planner<'_> {
+    /// Plans every stream; `false` when the rest has to wait for shards that may refer to more.
+    async fn walk(&self) -> Result<bool, Error> {
+        let streams = self.context.store.stream_plans(self.lease).await?;
+        let open = |stream: &&StreamPlan| !stream.planned;
+        for stream in streams.iter().filter(open) {
+            match stream.access_path {
+                AccessPath::All => self.walk_all(stream).await?,
+                AccessPath::Cohort => self.walk_cohort(stream).await?,
+                AccessPath::Reference => {}
+            }
+        }
+        let by_reference: Vec<&StreamPlan> =
+            streams.iter().filter(open).filter(|s| s.access_path == AccessPath::Reference).collect();
+        if by_reference.is_empty() {
+            return Ok(true);
+        }
+        // Asked before the ids: what a shard refers to is there when it is done.
+        let waiting = self.context.store.has_open_shards(self.lease).await?;
+        let found = self.add_references(&by_reference).await?;
+        if waiting || found {
+            return Ok(false);
+        }
+        self.context.store.finish_references(self.lease).await?;
+        Ok(true)
+    }
+
+    /// Makes shards of the ids that are referred to and not read yet; whether there were any.
+    async fn add_references(&self, streams: &[&StreamPlan]) -> Result<bool, Error> {
+        let types: BTreeSet<StreamType> = streams.iter().map(|stream| stream.stream_type).collect();
+        let mut found = false;
+        for t in types {
+            let most = if t == StreamType::Attachments { ATTACHMENTS } else { REFERENCES };
+            loop {
+                let ids = self.context.store.open_references(self.lease, t, most).await?;
+                if ids.is_empty() {
+                    break;
+                }
+                found = true;
+                let slice = Slice::References { ids: ids.clone() };
+                let mut shards = Vec::new();
+                for stream in streams.iter().filter(|stream| stream.stream_type == t) {
+                    let shard = match t {
+                        StreamType::Attachments => shard_of_attachments(&slice, ids.len())?,
+                        StreamType::Resources(_) => {
+                            let relation: Relation = stored(&stream.relation, "relation")?;
+                            self.shard(&relation, &slice, ids.len() as u64)?
+                        }
+                    };
+                    shards.push((stream.stream, shard));
+                }
+                self.context.store.add_reference_shards(self.lease, t, &ids, &shards).await?;
+                self.context.wake.notify_one();
+            }
+        }
+        Ok(found)
+    }
+
     /// Walks the boundaries of a relation. The first shard has no lower bound, the last no upper one.
     async fn walk_all(&self, stream: &StreamPlan) -> Result<(), Error> {
         let relation: Relation = stored(&stream.relation, "relation")?;
@@ -190,7 +228,7 @@ impl Planner<'_> {
         let file_resources =
             self.binding.options.file_resources.unwrap_or(self.context.config.file_resources);
         Ok(NewShard {
-            slice: serde_json::to_value(slice).map_err(|source| Error::Stored { what: "slice", source })?,
+            slice: slice_value(slice)?,
             rows,
             numbers: numbers_for(rows, file_resources, relation.most_per_row()).max(1),
         })
@@ -206,6 +244,16 @@ impl Planner<'_> {
         self.context.wake.notify_one();
         Ok(())
     }
+}
+
+fn slice_value(slice: &Slice) -> Result<serde_json::Value, Error> {
+    serde_json::to_value(slice).map_err(|source| Error::Stored { what: "slice", source })
+}
+
+/// A shard of so many attachments. Each has a number, whether or not it is there.
+fn shard_of_attachments(slice: &Slice, count: usize) -> Result<NewShard, Error> {
+    let numbers = u32::try_from(count).unwrap_or(u32::MAX);
+    Ok(NewShard { slice: slice_value(slice)?, rows: numbers.into(), numbers })
 }
 
 fn cursor(stream: &StreamPlan) -> Result<Option<PlanCursor>, Error> {

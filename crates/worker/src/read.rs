@@ -1,5 +1,6 @@
 //! Reading a shard, page by page, into the framer.
 
+use headgate_domain::ResourceType;
 use headgate_source::{
     Cursor, Key, Marker, Member, PageEnd, PageItem, Read, Relation, Scope, Source, SourceError,
 };
@@ -39,6 +40,11 @@ pub enum Slice {
         /// Included.
         last: String,
     },
+    /// Rows of these resources, to which exported ones refer, or these attachments.
+    References {
+        /// Their ids.
+        ids: Vec<String>,
+    },
 }
 
 /// What a shard's lease says is to be read.
@@ -49,16 +55,27 @@ pub async fn of(store: &Store, lease: &ShardLease) -> Result<Read, Error> {
         Slice::All { lower, upper } => Scope::All {
             lower,
             upper,
-            only_patient_rows: lease.patient_level && lease.resource_type.is_patient_owned(),
+            only_patient_rows: lease.patient_level && relation.resource_type.is_patient_owned(),
         },
         Slice::Cohort { first, last } => {
             let members = store.members_between(lease.practice, &lease.export, &first, &last).await?;
             let member = |(patient_id, full_history)| Member { patient_id, full_history };
             Scope::Cohort { members: members.into_iter().map(member).collect() }
         }
+        Slice::References { ids } => Scope::Ids { ids, patients: None },
     };
     let marker = Marker { replica: lease.source_replica, lsn: lease.source_lsn.clone() };
-    Ok(Read { relation, marker, since: lease.since, scope })
+    // What is there because others refer to it, or are about it, is wanted whenever it changed.
+    let whenever = matches!(scope, Scope::Ids { .. })
+        || relation.resource_type == ResourceType::Provenance && lease.selection.provenance.is_some();
+    Ok(Read {
+        narrow: lease.selection.type_filters.of(relation.resource_type).cloned().collect(),
+        relation,
+        marker,
+        since: lease.since.filter(|_| !whenever),
+        until: lease.selection.until.filter(|_| !whenever),
+        scope,
+    })
 }
 
 /// Reads a JSON column of the plan.
@@ -138,6 +155,9 @@ async fn page(
     limit: u32,
     seen: &mut Seen,
 ) -> Result<PageEnd, Stumble> {
+    if let Some(associated) = framer.associated() {
+        associated.look_ahead(source, read, cursor.as_ref(), limit).await?;
+    }
     let mut tx = source.begin(&read.marker).await?;
     let mut page = tx.page(read, cursor.clone().as_ref(), limit)?;
     let end = loop {

@@ -9,6 +9,9 @@ use crate::acquire_loop::Ended;
 use crate::context::Context;
 use crate::mappings;
 
+/// Groups of a source that are taken at most.
+const GROUPS: u32 = 10_000;
+
 /// Reads a practice's catalogue.
 pub async fn run(context: Arc<Context>, lease: RefreshLease) -> Result<Ended, Error> {
     let binding = context.store.source_binding(lease.practice).await?.ok_or(Error::NoPractice)?;
@@ -18,8 +21,13 @@ pub async fn run(context: Arc<Context>, lease: RefreshLease) -> Result<Ended, Er
     for unusable in &catalog.unusable {
         tracing::warn!(practice = %lease.practice, relation = %unusable.relation, problem = %unusable.problem, "a relation cannot be used");
     }
+    let groups = source.groups(&catalog, GROUPS).await?;
+    if groups.len() == GROUPS as usize {
+        tracing::warn!(practice = %lease.practice, groups = GROUPS, "the source has more groups than are taken");
+    }
+    let groups: Vec<(String, u64)> = groups.into_iter().map(|g| (g.group_id, g.members)).collect();
     let catalog =
         serde_json::to_value(&catalog).map_err(|source| Error::Stored { what: "catalog", source })?;
-    context.store.refreshed(&lease, &catalog).await?;
+    context.store.refreshed(&lease, &catalog, &groups).await?;
     Ok(Ended::Done)
 }

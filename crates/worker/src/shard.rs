@@ -8,8 +8,11 @@ use std::sync::Arc;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
+use headgate_domain::ResourceType;
 use headgate_domain::file_name::{Limits, Numbering};
-use headgate_store::{NewProblem, Publication, PublishedFile, ShardLease};
+use headgate_domain::practice::FileAccess;
+use headgate_source::{Read, Scope};
+use headgate_store::{NewProblem, Publication, PublishedFile, ShardLease, SourceBinding, StreamType};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
@@ -17,10 +20,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Error;
 use crate::acquire_loop::Ended;
+use crate::associated::Associated;
+use crate::attachments;
 use crate::context::Context;
 use crate::frame::{FilledFile, Frame, Framer, Resume};
+use crate::line::Reason;
 use crate::read::{self, Pace};
-use crate::upload::{UploadedFile, upload};
+use crate::select::{Links, Select};
+use crate::upload::{Place, UploadedFile, upload};
 
 /// Files of one shard that are uploaded side by side.
 const SIDE_BY_SIDE: usize = 4;
@@ -34,10 +41,19 @@ pub async fn run(context: Arc<Context>, lease: ShardLease, stop: CancellationTok
         Some(cursor) => read::stored(cursor, "cursor")?,
         None => Resume { after: None, numbering: Numbering::new(lease.first_number, lease.number_count) },
     };
+    let (full, filled) = mpsc::channel(1);
+    if lease.stream_type == StreamType::Attachments {
+        let lease = Arc::new(lease);
+        let publisher = Publisher::new(&context, &lease, binding);
+        let reading = attachments::fill(&context, &source, &lease, resume, full, &stop);
+        return settle(reading, publisher, filled).await;
+    }
     let read = read::of(&context.store, &lease).await?;
+    let associated = Associated::of(&context.store, &lease, &read).await?;
     let frame = Frame {
-        resource_type: lease.resource_type,
+        resource_type: read.relation.resource_type,
         programs: read.relation.programs()?,
+        select: select(&lease, &read, &binding).with_associated(associated),
         limits: Limits {
             file_resources: binding.options.file_resources.unwrap_or(context.config.file_resources),
             per_row: read.relation.most_per_row(),
@@ -46,17 +62,19 @@ pub async fn run(context: Arc<Context>, lease: ShardLease, stop: CancellationTok
         file_bytes: context.config.file_bytes,
         resume: resume.clone(),
     };
-    let (full, filled) = mpsc::channel(1);
     let framer = Framer::new(frame, context.budget.clone(), full);
     let lease = Arc::new(lease);
-    let publisher = Publisher {
-        context: Arc::clone(&context),
-        lease: Arc::clone(&lease),
-        prefix: binding.s3_prefix.into(),
-        ready: Vec::new(),
-    };
-
+    let publisher = Publisher::new(&context, &lease, binding);
     let reading = fill(&context, &source, &read, resume, framer, &stop);
+    settle(reading, publisher, filled).await
+}
+
+/// Reads and publishes side by side, to the end of both.
+async fn settle(
+    reading: impl Future<Output = Result<Option<Tail>, Error>>,
+    publisher: Publisher,
+    filled: mpsc::Receiver<FilledFile>,
+) -> Result<Ended, Error> {
     let (tail, published) = tokio::join!(reading, publisher.run(filled));
     let mut publisher = published?;
     match tail {
@@ -76,10 +94,39 @@ pub async fn run(context: Arc<Context>, lease: ShardLease, stop: CancellationTok
     }
 }
 
+/// Which resources of the shard are exported, and what of them.
+fn select(lease: &ShardLease, read: &Read, binding: &SourceBinding) -> Select {
+    let wanted = match &read.scope {
+        Scope::Ids { ids, .. } => Some(ids.as_slice()),
+        Scope::All { .. } | Scope::Cohort { .. } => None,
+    };
+    let resource_type = read.relation.resource_type;
+    let by_reference = lease.by_reference.iter().filter_map(|of| of.resource_type()).collect();
+    Select::new(resource_type, &lease.selection, by_reference, wanted).with_links(links(
+        lease,
+        resource_type,
+        binding,
+    ))
+}
+
+/// What becomes of URLs of attachments in resources of a type.
+fn links(lease: &ShardLease, t: ResourceType, binding: &SourceBinding) -> Option<Links> {
+    if !ResourceType::WITH_ATTACHMENTS.contains(&t) {
+        return None;
+    }
+    let unserved = match binding.options.file_access {
+        _ if lease.by_reference.contains(&StreamType::Attachments) => None,
+        FileAccess::Presigned => Some(Reason::NeedsToken),
+        FileAccess::Token => Some(Reason::NoBinary),
+    };
+    Some(Links::new(&binding.base_url, unserved))
+}
+
 /// What is left when every row was read.
-struct Tail {
-    problems: Vec<NewProblem>,
-    resume: Resume,
+#[derive(Debug)]
+pub struct Tail {
+    pub problems: Vec<NewProblem>,
+    pub resume: Resume,
 }
 
 /// Reads every row into files; `None` when it was stopped before the end.
@@ -104,12 +151,21 @@ async fn fill(
 struct Publisher {
     context: Arc<Context>,
     lease: Arc<ShardLease>,
-    prefix: Arc<str>,
+    place: Arc<Place>,
     /// Uploaded, not yet published.
     ready: Vec<UploadedFile>,
 }
 
 impl Publisher {
+    fn new(context: &Arc<Context>, lease: &Arc<ShardLease>, binding: SourceBinding) -> Self {
+        Self {
+            context: Arc::clone(context),
+            lease: Arc::clone(lease),
+            place: Arc::new(Place { prefix: binding.s3_prefix, options: binding.options }),
+            ready: Vec::new(),
+        }
+    }
+
     /// Runs until the last file is uploaded; what was not published yet stays in `ready`. However it ends,
     /// no upload is under way any more: an object must not appear after the lease was given back.
     async fn run(mut self, filled: mpsc::Receiver<FilledFile>) -> Result<Self, Error> {
@@ -130,8 +186,8 @@ impl Publisher {
             tokio::select! {
                 file = filled.recv(), if open && uploads.len() < SIDE_BY_SIDE => match file {
                     Some(file) => {
-                        let (context, lease, prefix) = (&self.context, &self.lease, &self.prefix);
-                        let work = upload(Arc::clone(context), Arc::clone(lease), Arc::clone(prefix), file);
+                        let (context, lease, place) = (&self.context, &self.lease, &self.place);
+                        let work = upload(Arc::clone(context), Arc::clone(lease), Arc::clone(place), file);
                         uploads.push_back(tokio::spawn(work));
                     }
                     None => open = false,
@@ -166,14 +222,17 @@ impl Publisher {
     async fn commit(&mut self, resume: Resume, tail: Vec<NewProblem>, done: bool) -> Result<(), Error> {
         let mut files: Vec<PublishedFile> = Vec::with_capacity(self.ready.len());
         let mut problems = Vec::new();
+        let mut references = Vec::new();
         for uploaded in self.ready.drain(..) {
             files.push(uploaded.file);
             problems.extend(uploaded.problems);
+            references.extend(uploaded.references);
         }
         problems.extend(tail);
         let cursor =
             serde_json::to_value(&resume).map_err(|source| Error::Stored { what: "cursor", source })?;
-        let publication = Publication { files: &files, problems: &problems, cursor, done };
+        let publication =
+            Publication { files: &files, problems: &problems, references: &references, cursor, done };
         self.context.store.publish(&self.lease, &publication).await?;
         Ok(())
     }

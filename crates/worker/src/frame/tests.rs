@@ -1,45 +1,5 @@
 use super::*;
 
-fn checked(body: &str) -> Result<(), Reason> {
-    check(body.as_bytes(), "a1", false, ResourceType::Patient)
-}
-
-#[test]
-fn only_a_whole_resource_of_the_rows_type_and_id_passes() {
-    assert_eq!(checked(r#"{"resourceType":"Patient","id":"a1","x":[{"y":7.10}]}"#), Ok(()));
-    assert_eq!(checked(r#"{"id":"a1","resourceType":"Pat\u0069ent"}"#), Ok(()));
-    assert_eq!(checked(r#"{"resourceType":"Goal","id":"a1"}"#), Err(Reason::WrongType));
-    assert_eq!(checked(r#"{"resourceType":"Patient","id":"a2"}"#), Err(Reason::WrongId));
-    for broken in [
-        "",
-        "null",
-        "[]",
-        "{}",
-        r#"{"resourceType":"Patient"}"#,
-        r#"{"resourceType":"Patient","id":"a1""#,
-        r#"{"resourceType":"Patient","id":"a1"} x"#,
-        r#"{"resourceType":"Patient","id":"a1","x":nul}"#,
-        "{\"resourceType\":\"Patient\",\"id\":\"a1\",\"x\":\"raw\nfeed\"}",
-        "\u{feff}{\"resourceType\":\"Patient\",\"id\":\"a1\"}",
-        r#"{"resourceType":"Patient","id":"a1","id":"a1"}"#,
-    ] {
-        assert_eq!(checked(broken), Err(Reason::InvalidJson), "{broken}");
-    }
-    assert_eq!(
-        check(
-            b"{\"resourceType\":\"Patient\",\"id\":\"a1\",\"x\":\"\xff\"}",
-            "a1",
-            false,
-            ResourceType::Patient
-        ),
-        Err(Reason::InvalidJson)
-    );
-    assert_eq!(
-        check(br#"{"resourceType":"Patient","id":"a/1"}"#, "a/1", false, ResourceType::Patient),
-        Err(Reason::IllegalId)
-    );
-}
-
 #[test]
 fn a_place_to_resume_survives_storage() {
     let resume = Resume { after: None, numbering: Numbering::new(3, 2) };
