@@ -5,6 +5,8 @@ use std::time::Duration;
 use secrecy::SecretString;
 use url::Url;
 
+use crate::endpoints;
+
 /// The settings of the API.
 #[derive(Debug, Clone)]
 pub struct ApiConfig {
@@ -40,6 +42,11 @@ impl ApiConfig {
     /// The URL of the shared token endpoint.
     pub(crate) fn shared_token_url(&self) -> String {
         format!("{}{}", self.public_base_url.as_str().trim_end_matches('/'), self.token_path)
+    }
+
+    /// The URL of the list of all practices.
+    pub(crate) fn endpoints_url(&self) -> String {
+        format!("{}{}", self.public_base_url.as_str().trim_end_matches('/'), endpoints::PATH)
     }
 
     /// The path of the key set: the sibling `certs` of the token endpoint.

@@ -24,6 +24,9 @@ pub(crate) enum ApiError {
     /// No practice or no operation has this URL.
     #[error("nothing stands at this URL")]
     NoSuchPlace,
+    /// The document of one practice is asked for where several stand; the URL of the list of all practices.
+    #[error("several practices stand below this host")]
+    SeveralPractices(String),
     /// The operation does not take this method; these it does.
     #[error("the method is not allowed")]
     MethodNotAllowed(&'static str),
@@ -45,6 +48,12 @@ pub(crate) enum ApiError {
     /// The token is too narrow for what is asked: an export's files are read with all of its types.
     #[error("the token does not cover every type of the export")]
     TooNarrow(BTreeSet<ResourceType>),
+    /// Groups are asked for with a token or under a consent that does not cover Patient.
+    #[error("groups need Patient to be covered")]
+    GroupsNeedPatient,
+    /// No such group, or none that the consent covers.
+    #[error("no such group")]
+    NoSuchGroup,
     /// The kick-off is not well-formed.
     #[error("the request is not well-formed")]
     BadRequest(Vec<Issue>),
@@ -60,9 +69,24 @@ pub(crate) enum ApiError {
     /// No export, or none that this client may see, or one that was deleted, revoked or has expired.
     #[error("no such export")]
     NoSuchExport,
+    /// The export is polled far too often.
+    #[error("the export is polled too often")]
+    PolledTooOften,
+    /// No file, or none that this client may see, or one of an export that has ended.
+    #[error("no such file")]
+    NoSuchFile,
+    /// No attachment, or none in an export of this client that is still there.
+    #[error("no such attachment")]
+    NoSuchAttachment,
+    /// The token or the consent does not cover the type of a file.
+    #[error("the token does not cover the type of the file")]
+    FileBeyondScope(ResourceType),
     /// The export that is polled failed.
     #[error("the export failed")]
     ExportFailed(Option<String>),
+    /// The body is of a type that is not read here.
+    #[error("the body is not JSON")]
+    UnsupportedMediaType,
     /// The body is longer than permitted.
     #[error("the body is too large")]
     BodyTooLarge,

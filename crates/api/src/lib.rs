@@ -1,7 +1,8 @@
 //! The HTTP surfaces of Headgate.
 //!
 //! - [`public_router`]: what apps talk to. Below each practice's FHIR base URL: kick-off, status, metadata,
-//!   discovery and the practice's own token endpoint; beside them the shared token endpoint and the key set.
+//!   discovery, its groups and the practice's own token endpoint; beside them the shared token endpoint, the key
+//!   set and the list of all practices.
 //! - [`admin_router`]: what operators talk to, `/admin/v1`, for a listener of its own.
 //!
 //! Every request is HTTP in, a decision of the domain, HTTP out; one file per operation. The API never connects
@@ -16,9 +17,12 @@
 mod admin;
 mod body;
 mod config;
+mod directory;
+mod endpoints;
 mod error;
 mod export;
 mod extract;
+mod group;
 mod jwks;
 mod layers;
 mod metadata;
@@ -27,6 +31,7 @@ mod respond;
 mod route;
 mod smart_configuration;
 mod state;
+mod throttle;
 mod token;
 
 pub use admin::admin_router;

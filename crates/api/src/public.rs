@@ -19,7 +19,7 @@ use crate::respond::Reason;
 use crate::route::{self, Operation};
 use crate::state::ApiState;
 use crate::token::Endpoint;
-use crate::{export, jwks, layers, metadata, smart_configuration, token};
+use crate::{endpoints, export, group, jwks, layers, metadata, smart_configuration, token};
 
 /// The router of everything that apps talk to.
 pub fn public_router(state: ApiState) -> Router {
@@ -68,8 +68,21 @@ async fn dispatch(state: &ApiState, request: Request, walk: &mut Walk) -> Result
             route::check(&request.method, "GET, HEAD")?;
             return Ok(jwks::show(state));
         }
+        if path == endpoints::PATH {
+            walk.operation = "endpoints";
+            route::check(&request.method, "GET, HEAD")?;
+            return endpoints::show(state).await;
+        }
     }
-    let (practice, rest) = resolve(state, &authority, path).await?;
+    let (practice, rest) = match resolve(state, &authority, path).await {
+        // Of a practice whose base URL has a path, or of several.
+        Err(ApiError::NoSuchPlace) if path == smart_configuration::PATH => {
+            walk.operation = "smart_configuration";
+            route::check(&request.method, "GET, HEAD")?;
+            return smart_configuration::show_at_origin(state, &authority).await;
+        }
+        found => found?,
+    };
     walk.practice = Some(practice.number);
     let operation = Operation::at(rest, &state.config().token_path).ok_or(ApiError::NoSuchPlace)?;
     (walk.surface, walk.operation) = (operation.surface(), operation.name());
@@ -78,11 +91,20 @@ async fn dispatch(state: &ApiState, request: Request, walk: &mut Walk) -> Result
         Operation::Metadata => metadata::show(state, &practice).await,
         Operation::SmartConfiguration => Ok(smart_configuration::show(state, &practice)),
         Operation::Token => token::issue(state, Endpoint::Of(&practice), &request, body).await,
-        Operation::KickOff(level) => export::kick_off(state, &practice, level, rest, &request).await,
+        Operation::Groups => group::search(state, &practice, &request).await,
+        Operation::Group(id) => group::read(state, &practice, &id, &request.headers).await,
+        Operation::KickOff(level) => export::kick_off(state, &practice, level, rest, &request, body).await,
         Operation::Status(id) if request.method == Method::DELETE => {
             export::cancel(state, &practice, id.as_ref(), &request.headers).await
         }
-        Operation::Status(id) => export::status(state, &practice, id.as_ref(), &request.headers).await,
+        Operation::Status(id) => export::status(state, &practice, id.as_ref(), &request).await,
+        Operation::Statuses => export::list(state, &practice, &request.headers).await,
+        Operation::File(id, name) => {
+            export::file(state, &practice, id.as_ref(), &name, &request.method, &request.headers).await
+        }
+        Operation::Attachment(id) => {
+            export::attachment(state, &practice, &id, &request.method, &request.headers).await
+        }
     }
 }
 

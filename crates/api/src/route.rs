@@ -17,10 +17,20 @@ pub(crate) enum Operation {
     SmartConfiguration,
     /// The practice's own token endpoint.
     Token,
+    /// `Group`
+    Groups,
+    /// `Group/[id]`
+    Group(String),
     /// `$export`, `Patient/$export`, `Group/[id]/$export`
     KickOff(Level),
+    /// `fhir-services/$export-status`
+    Statuses,
     /// `fhir-services/$export-status/[id]`; an id that cannot be one of ours is `None`.
     Status(Option<ExportId>),
+    /// `fhir-services/files/[id]/[name]`
+    File(Option<ExportId>, String),
+    /// `Binary/[id]`
+    Attachment(String),
 }
 
 impl Operation {
@@ -40,9 +50,14 @@ impl Operation {
         Some(match segments.as_slice() {
             ["metadata"] => Operation::Metadata,
             [".well-known", "smart-configuration"] => Operation::SmartConfiguration,
+            ["Group"] => Operation::Groups,
+            ["Group", id] if !id.is_empty() => Operation::Group((*id).to_owned()),
+            ["Binary", id] if !id.is_empty() => Operation::Attachment((*id).to_owned()),
             ["$export"] => Operation::KickOff(Level::System),
             ["Patient", "$export"] => Operation::KickOff(Level::Patient),
             ["Group", id, "$export"] => Operation::KickOff(Level::Group((*id).to_owned())),
+            ["fhir-services", "$export-status"] => Operation::Statuses,
+            ["fhir-services", "files", id, name] => Operation::File(id.parse().ok(), (*name).to_owned()),
             ["fhir-services", "$export-status", id] => Operation::Status(id.parse().ok()),
             _ => return None,
         })
@@ -54,8 +69,13 @@ impl Operation {
             Operation::Metadata => "metadata",
             Operation::SmartConfiguration => "smart_configuration",
             Operation::Token => "token",
+            Operation::Groups => "groups",
+            Operation::Group(_) => "group",
             Operation::KickOff(_) => "kick_off",
+            Operation::Statuses => "statuses",
             Operation::Status(_) => "status",
+            Operation::File(..) => "file",
+            Operation::Attachment(_) => "attachment",
         }
     }
 
@@ -70,10 +90,16 @@ impl Operation {
     /// Refuses a method that the operation does not take.
     pub(crate) fn check_method(&self, method: &Method) -> Result<(), ApiError> {
         let allowed = match self {
-            Operation::Metadata | Operation::SmartConfiguration => "GET, HEAD",
+            Operation::Metadata
+            | Operation::SmartConfiguration
+            | Operation::Groups
+            | Operation::Group(_)
+            | Operation::Statuses
+            | Operation::File(..)
+            | Operation::Attachment(_) => "GET, HEAD",
             Operation::Token => "POST",
             // HEAD has to be without effect, and neither a kick-off nor handing out links is.
-            Operation::KickOff(_) => "GET",
+            Operation::KickOff(_) => "GET, POST",
             Operation::Status(_) => "GET, DELETE",
         };
         check(method, allowed)
@@ -104,11 +130,23 @@ mod tests {
             ("/metadata", Operation::Metadata),
             ("/.well-known/smart-configuration", Operation::SmartConfiguration),
             ("/auth/token", Operation::Token),
+            ("/Group", Operation::Groups),
+            ("/Group/1.105681.22.0.1", Operation::Group("1.105681.22.0.1".into())),
             ("/$export", Operation::KickOff(Level::System)),
             ("/%24export", Operation::KickOff(Level::System)),
             ("/Patient/$export", Operation::KickOff(Level::Patient)),
             ("/Group/1.105681.22.0.1/$export", Operation::KickOff(Level::Group("1.105681.22.0.1".into()))),
-            ("/fhir-services/$export-status/d60cbaa19d337fbfb8ba2677d4dc30a4", Operation::Status(Some(id))),
+            (
+                "/fhir-services/$export-status/d60cbaa19d337fbfb8ba2677d4dc30a4",
+                Operation::Status(Some(id.clone())),
+            ),
+            ("/fhir-services/$export-status", Operation::Statuses),
+            (
+                "/fhir-services/files/d60cbaa19d337fbfb8ba2677d4dc30a4/r2-patient_1.ndjson",
+                Operation::File(Some(id), "r2-patient_1.ndjson".into()),
+            ),
+            ("/fhir-services/files/unknown/x", Operation::File(None, "x".into())),
+            ("/Binary/note-7", Operation::Attachment("note-7".into())),
             ("/fhir-services/%24export-status/unknown", Operation::Status(None)),
         ] {
             assert_eq!(at(rest), Some(operation), "{rest}");
@@ -125,6 +163,11 @@ mod tests {
             "//metadata",
             "/$export/",
             "/Patient",
+            "/Patient/1",
+            "/Group/",
+            "/Binary",
+            "/Binary/",
+            "/Binary/1/2",
             "/Group//x/$export",
             "/%FF",
         ] {
@@ -142,8 +185,9 @@ mod tests {
     fn a_kick_off_is_never_a_head_request() {
         let kick_off = Operation::KickOff(Level::System);
         assert!(kick_off.check_method(&Method::GET).is_ok());
-        for method in [Method::HEAD, Method::POST, Method::DELETE] {
-            assert!(matches!(kick_off.check_method(&method), Err(ApiError::MethodNotAllowed("GET"))));
+        assert!(kick_off.check_method(&Method::POST).is_ok());
+        for method in [Method::HEAD, Method::PUT, Method::DELETE] {
+            assert!(matches!(kick_off.check_method(&method), Err(ApiError::MethodNotAllowed("GET, POST"))));
         }
     }
 }

@@ -6,13 +6,33 @@ use headgate_domain::practice::Practice;
 use http::StatusCode;
 use serde_json::{Value, json};
 
+use crate::error::ApiError;
+use crate::extract::practice::is_host_of;
 use crate::respond;
 use crate::state::ApiState;
+
+/// Its path below a base URL, and at the root of a host.
+pub(crate) const PATH: &str = "/.well-known/smart-configuration";
 
 /// Answers with the document, whatever the request accepts.
 pub(crate) fn show(state: &ApiState, practice: &Practice) -> Response {
     let token_url = format!("{}{}", practice.base(), state.config().token_path);
     respond::json(StatusCode::OK, &document(&token_url))
+}
+
+/// Answers at the root of a host, below which base URLs stand, with the document of the practice that is meant: the
+/// only one there. Some clients look at the root alone.
+pub(crate) async fn show_at_origin(state: &ApiState, authority: &str) -> Result<Response, ApiError> {
+    let practices = state.directory().practices(state.store()).await?;
+    match only(&practices, authority) {
+        Some(practice) => Ok(show(state, practice)),
+        None => Err(ApiError::SeveralPractices(state.config().endpoints_url())),
+    }
+}
+
+fn only<'a>(practices: &'a [Practice], authority: &str) -> Option<&'a Practice> {
+    let mut here = practices.iter().filter(|practice| is_host_of(authority, &practice.base_url));
+    here.next().filter(|_| here.next().is_none())
 }
 
 /// Each practice names a token endpoint of its own, so that an app with several practices need not say which
@@ -33,7 +53,38 @@ fn document(token_url: &str) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use headgate_domain::PracticeNumber;
+    use headgate_domain::practice::PracticeOptions;
+
     use super::*;
+
+    fn practice(number: i64, base_url: &str) -> Practice {
+        Practice {
+            number: PracticeNumber::new(number).unwrap(),
+            slug: format!("p{number}"),
+            name: String::new(),
+            base_url: base_url.parse().unwrap(),
+            s3_prefix: String::new(),
+            history_since: None,
+            // A practice that is suspended may come back, and the document must not be another one's meanwhile.
+            suspended: number == 3,
+            options: PracticeOptions::default(),
+        }
+    }
+
+    #[test]
+    fn the_root_of_a_host_speaks_for_a_practice_that_stands_there_alone() {
+        let practices = [
+            practice(1, "https://a.example/fhir/r4"),
+            practice(2, "https://shared.example/b/fhir/r4"),
+            practice(3, "https://shared.example/c/fhir/r4"),
+        ];
+        let found = |authority| only(&practices, authority).map(|practice| practice.number.get());
+        assert_eq!(found("a.example"), Some(1));
+        assert_eq!(found("a.example:443"), Some(1));
+        assert_eq!(found("shared.example"), None);
+        assert_eq!(found("elsewhere.example"), None);
+    }
 
     #[test]
     fn the_required_members_are_there() {

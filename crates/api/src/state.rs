@@ -7,6 +7,8 @@ use headgate_objects::Objects;
 use headgate_store::Store;
 
 use crate::ApiConfig;
+use crate::directory::Directory;
+use crate::throttle::Throttle;
 
 /// What the API works with.
 #[derive(Debug)]
@@ -28,6 +30,8 @@ struct Inner {
     deps: Deps,
     signing_key: SigningKey,
     verification_keys: Vec<PublicJwk>,
+    directory: Directory,
+    throttle: Throttle,
 }
 
 /// Why the API cannot start.
@@ -62,7 +66,13 @@ impl ApiState {
         }
         let verification_keys = keys.iter().map(|key| key.public_jwk().clone()).collect();
         let signing_key = keys.into_iter().next().ok_or(StartError::NoKey)?;
-        Ok(Self(Arc::new(Inner { deps, signing_key, verification_keys })))
+        Ok(Self(Arc::new(Inner {
+            deps,
+            signing_key,
+            verification_keys,
+            directory: Directory::default(),
+            throttle: Throttle::default(),
+        })))
     }
 
     pub(crate) fn store(&self) -> &Store {
@@ -75,6 +85,16 @@ impl ApiState {
 
     pub(crate) fn config(&self) -> &ApiConfig {
         &self.0.deps.config
+    }
+
+    /// The practices as everybody may know them.
+    pub(crate) fn directory(&self) -> &Directory {
+        &self.0.directory
+    }
+
+    /// The count of polls.
+    pub(crate) fn throttle(&self) -> &Throttle {
+        &self.0.throttle
     }
 
     /// The key that signs access tokens.

@@ -85,7 +85,7 @@ fn stream(stream: &StreamSummary) -> Value {
     let sum = |count: fn(&ShardSummary) -> u64| stream.shards.iter().map(count).sum::<u64>();
     json!({
         "stream": stream.stream,
-        "resource_type": stream.resource_type.name(),
+        "resource_type": stream.stream_type.name(),
         "planned_rows": stream.planned_rows,
         "planned": stream.planned,
         "resources": sum(|shard| shard.resources),

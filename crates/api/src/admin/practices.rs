@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::extract::{Path, State};
+use chrono::{DateTime, Utc};
 use headgate_domain::PracticeNumber;
 use headgate_domain::practice::{Practice, PracticeOptions, is_object_prefix, is_slug};
 use headgate_store::{Audit, CatalogEntry, NewPractice, PracticeRecord};
@@ -43,6 +44,7 @@ pub(crate) struct SourceInput {
     #[serde(default)]
     settings: BTreeMap<String, String>,
     late_commit_allowance_s: Option<u32>,
+    history_since: Option<DateTime<Utc>>,
 }
 
 fn default_schema() -> String {
@@ -103,6 +105,7 @@ fn checked(body: CreatePractice) -> Result<NewPractice, ApiError> {
             name: text("name", &body.name)?,
             base_url: base_url(&body.base_url)?,
             s3_prefix,
+            history_since: source.history_since,
             suspended: false,
             options: body.options,
         },
@@ -204,6 +207,7 @@ fn shown(state: &ApiState, record: &PracticeRecord) -> Value {
             "mapping": record.source_mapping,
             "settings": settings,
             "late_commit_allowance_s": record.late_commit_allowance_s,
+            "history_since": record.practice.history_since,
         },
         "s3_prefix": practice.s3_prefix,
         "options": practice.options,

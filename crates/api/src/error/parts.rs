@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use headgate_auth::AccessTokenError;
 use headgate_domain::ResourceType;
 use headgate_domain::authorize::Denied;
 use headgate_domain::outcome::{Issue, IssueCode};
@@ -20,6 +21,9 @@ const PAUSE_FOR_REFRESH: Duration = Duration::from_secs(5);
 
 /// When to try again where other exports have first to end.
 const PAUSE_FOR_EXPORTS: Duration = Duration::from_secs(60);
+
+/// When to poll again after having polled far too often.
+const PAUSE_FOR_POLLS: Duration = Duration::from_secs(5);
 
 /// An error in parts.
 #[derive(Debug)]
@@ -74,44 +78,37 @@ impl ApiError {
             ApiError::NoSuchPlace => {
                 Parts::new(S::NOT_FOUND, "no_such_place", IssueCode::NotFound, "nothing stands at this URL")
             }
+            ApiError::SeveralPractices(list) => several_practices(list),
             ApiError::MethodNotAllowed(allowed) => method_not_allowed(allowed),
-            ApiError::NoToken => {
-                let text = "send an access token: Authorization: Bearer …";
-                Parts::new(S::UNAUTHORIZED, "no_token", IssueCode::Login, text)
-                    .with(WWW_AUTHENTICATE, "Bearer")
-            }
-            ApiError::BadToken(error) => {
-                let challenge = format!(r#"Bearer error="invalid_token", error_description="{error}""#);
-                Parts::new(S::UNAUTHORIZED, error.reason(), IssueCode::Login, error.to_string())
-                    .with(WWW_AUTHENTICATE, challenge)
-            }
-            ApiError::OtherPractice => {
-                let text =
-                    "the access token is for another practice: its allowedFhirUrl is not this base URL";
-                Parts::new(S::FORBIDDEN, "other_practice", IssueCode::Forbidden, text)
-            }
+            ApiError::NoToken => no_token(),
+            ApiError::BadToken(error) => bad_token(error),
+            ApiError::OtherPractice => other_practice(),
             ApiError::NoConsent => no_consent(),
             ApiError::TooNarrow(types) => too_narrow(types),
+            ApiError::GroupsNeedPatient => groups_need_patient(),
+            ApiError::NoSuchGroup => no_such_group(),
             ApiError::BadRequest(issues) => Parts {
                 issues: issues.clone(),
                 ..Parts::new(S::BAD_REQUEST, "bad_request", IssueCode::Invalid, "")
             },
             ApiError::Denied(error) => denied(error),
             ApiError::NotStarted(error) => not_started(*error),
-            ApiError::NeverRefreshed => {
-                let text = "the practice's data have not been looked at yet: try again in a few seconds";
-                Parts::new(S::SERVICE_UNAVAILABLE, "never_refreshed", IssueCode::Transient, text)
-                    .retry_after(PAUSE_FOR_REFRESH)
-            }
+            ApiError::NeverRefreshed => never_refreshed(),
             ApiError::NoSuchExport => {
                 let text =
                     "no such export: it was never there for this app, or was deleted, revoked or has expired";
                 Parts::new(S::NOT_FOUND, "no_such_export", IssueCode::NotFound, text)
             }
+            ApiError::PolledTooOften => polled_too_often(),
+            ApiError::NoSuchFile => no_such_file(),
+            ApiError::NoSuchAttachment => no_such_attachment(),
+            ApiError::FileBeyondScope(resource_type) => file_beyond_scope(*resource_type),
             ApiError::ExportFailed(failure) => {
                 let text = failure.as_deref().unwrap_or("the export failed");
-                Parts::new(S::INTERNAL_SERVER_ERROR, "export_failed", IssueCode::Exception, text)
+                // Not `exception`, which clients take for a failure of the poll that passes.
+                Parts::new(S::INTERNAL_SERVER_ERROR, "export_failed", IssueCode::Processing, text)
             }
+            ApiError::UnsupportedMediaType => unsupported_media_type(),
             ApiError::BodyTooLarge => Parts::new(
                 S::PAYLOAD_TOO_LARGE,
                 "body_too_large",
@@ -155,6 +152,70 @@ fn method_not_allowed(allowed: &str) -> Parts {
     let text = format!("this URL takes {allowed} only");
     Parts::new(S::METHOD_NOT_ALLOWED, "method_not_allowed", IssueCode::NotSupported, text)
         .with(ALLOW, allowed)
+}
+
+fn no_token() -> Parts {
+    let text = "send an access token: Authorization: Bearer …";
+    Parts::new(S::UNAUTHORIZED, "no_token", IssueCode::Login, text).with(WWW_AUTHENTICATE, "Bearer")
+}
+
+fn bad_token(error: &AccessTokenError) -> Parts {
+    let challenge = format!(r#"Bearer error="invalid_token", error_description="{error}""#);
+    Parts::new(S::UNAUTHORIZED, error.reason(), IssueCode::Login, error.to_string())
+        .with(WWW_AUTHENTICATE, challenge)
+}
+
+fn never_refreshed() -> Parts {
+    let text = "the practice's data have not been looked at yet: try again in a few seconds";
+    Parts::new(S::SERVICE_UNAVAILABLE, "never_refreshed", IssueCode::Transient, text)
+        .retry_after(PAUSE_FOR_REFRESH)
+}
+
+fn polled_too_often() -> Parts {
+    let text = "this export is polled too often: heed Retry-After";
+    Parts::new(S::TOO_MANY_REQUESTS, "polled_too_often", IssueCode::Throttled, text)
+        .retry_after(PAUSE_FOR_POLLS)
+}
+
+fn other_practice() -> Parts {
+    let text = "the access token is for another practice: its allowedFhirUrl is not this base URL";
+    Parts::new(S::FORBIDDEN, "other_practice", IssueCode::Forbidden, text)
+}
+
+fn no_such_file() -> Parts {
+    let text =
+        "no such file: its export was never there for this app, or was deleted, revoked or has expired";
+    Parts::new(S::NOT_FOUND, "no_such_file", IssueCode::NotFound, text)
+}
+
+fn no_such_attachment() -> Parts {
+    let text = "no such attachment: no export of this app has it that is complete and still there; attachments go \
+                with the exports that lead to them";
+    Parts::new(S::NOT_FOUND, "no_such_attachment", IssueCode::NotFound, text)
+}
+
+fn file_beyond_scope(resource_type: ResourceType) -> Parts {
+    let text = format!(
+        "the access token or the practice's consent does not cover the type of this file: {resource_type}"
+    );
+    insufficient_scope(text, &BTreeSet::from([resource_type]))
+}
+
+fn unsupported_media_type() -> Parts {
+    let text = "send the body as `Content-Type: application/fhir+json`";
+    Parts::new(S::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", IssueCode::NotSupported, text)
+}
+
+fn several_practices(list: &str) -> Parts {
+    let text = format!(
+        "no single practice stands at this host: ask below the base URL of the one you mean; {list} names them all"
+    );
+    Parts::new(S::NOT_FOUND, "several_practices", IssueCode::NotFound, text)
+}
+
+fn groups_need_patient() -> Parts {
+    let text = "groups are of patients: the access token and the practice's consent have to cover Patient";
+    insufficient_scope(text.to_owned(), &BTreeSet::from([ResourceType::Patient]))
 }
 
 fn no_consent() -> Parts {

@@ -38,12 +38,18 @@ async fn a_group_that_is_not_covered_looks_like_one_that_does_not_exist() {
     let unknown = ApiError::NotStarted(KickOffError::NoSuchGroup).respond(Surface::Fhir);
     assert_eq!(uncovered.status(), StatusCode::NOT_FOUND);
     assert_eq!(uncovered.status(), unknown.status());
-    assert_eq!(body(uncovered).await, body(unknown).await);
+    let (uncovered, unknown) = (body(uncovered).await, body(unknown).await);
+    assert_eq!(uncovered, unknown);
+    assert_eq!(body(ApiError::NoSuchGroup.respond(Surface::Fhir)).await, unknown);
 }
 
 #[test]
 fn what_passes_says_when_to_try_again() {
-    for error in [ApiError::NeverRefreshed, ApiError::NotStarted(KickOffError::TooMany { running: 5 })] {
+    for error in [
+        ApiError::NeverRefreshed,
+        ApiError::PolledTooOften,
+        ApiError::NotStarted(KickOffError::TooMany { running: 5 }),
+    ] {
         assert!(header(&error, RETRY_AFTER).unwrap().parse::<u64>().unwrap() > 0);
     }
 }

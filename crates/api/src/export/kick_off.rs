@@ -1,47 +1,62 @@
-//! Kick-off (Bulk Data IG, Bulk Data Kick-off Request): `GET [base]/$export`, `/Patient/$export` and
-//! `/Group/[id]/$export`.
+//! Kick-off (Bulk Data IG, Bulk Data Kick-off Request): `[base]/$export`, `/Patient/$export` and
+//! `/Group/[id]/$export`, by GET with a query or by POST with a `Parameters` resource.
 //!
 //! The order of the checks is part of the contract: the output format before all else, as in the modelled
-//! product, then who asks, then what for, then whether the source was ever looked at, then whether it is
+//! product (of a POST after the token, because it stands in the body), then who asks, then what for, then whether the source was ever looked at, then whether it is
 //! permitted. The store checks consent, group and number of exports once more, in the transaction that starts
 //! the export.
 
+use std::collections::BTreeSet;
+
+use axum::body::Body;
 use axum::response::Response;
 use chrono::{DateTime, SecondsFormat, Utc};
 use headgate_domain::authorize::{AuthorizedExport, authorize};
 use headgate_domain::outcome::{Issue, IssueCode, OperationOutcome};
 use headgate_domain::practice::Practice;
-use headgate_domain::request::{self, Headers, Level, Note};
+use headgate_domain::request::{self, Headers, Level, Note, Parameters};
 use headgate_domain::{ExportId, ResourceType};
 use headgate_store::{Audit, NewExport};
-use http::header::{ACCEPT, CONTENT_LOCATION, HeaderMap, HeaderName};
+use http::header::{ACCEPT, CONTENT_LOCATION, CONTENT_TYPE, HeaderMap, HeaderName};
 use http::request::Parts;
-use http::{HeaderValue, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 use serde_json::{Value, json};
 
+use crate::body;
 use crate::error::ApiError;
 use crate::extract::principal::{Bearer, Principal};
 use crate::respond;
 use crate::state::ApiState;
 
-/// Reads the request, decides, and starts the export.
+/// Reads the request, decides, and starts the export. `rest` is the path below the base URL.
 pub(crate) async fn kick_off(
     state: &ApiState,
     practice: &Practice,
     level: Level,
     rest: &str,
     request: &Parts,
+    body: Body,
 ) -> Result<Response, ApiError> {
-    let query = request.uri.query().unwrap_or_default();
-    request::check_output_format(query).map_err(|issue| ApiError::BadRequest(vec![issue]))?;
-    let bearer = Bearer::of(state, practice, &request.headers)?;
+    let (bearer, parameters) = if request.method == Method::POST {
+        // The body of one who has no token is not read.
+        let bearer = Bearer::of(state, practice, &request.headers)?;
+        let parameters = posted(state, request, body).await?;
+        parameters.check_output_format().map_err(bad_request)?;
+        (bearer, parameters)
+    } else {
+        let parameters =
+            Parameters::from_query(request.uri.query().unwrap_or_default()).map_err(bad_request)?;
+        parameters.check_output_format().map_err(bad_request)?;
+        (Bearer::of(state, practice, &request.headers)?, parameters)
+    };
     let principal = bearer.consented(state, practice).await?.ok_or(ApiError::NoConsent)?;
 
     let accept = joined(&request.headers, &ACCEPT);
     let prefer = joined(&request.headers, &HeaderName::from_static("prefer"));
     let headers = Headers { accept: accept.as_deref(), prefer: prefer.as_deref() };
-    let mut parsed = request::parse_get(level, query, headers, &practice.options, Utc::now())
+    let mut parsed = request::parse(level, &parameters, headers, &practice.options, Utc::now())
         .map_err(ApiError::BadRequest)?;
+    parsed.check_history(practice.history_since).map_err(bad_request)?;
 
     let catalog = state.store().catalog(practice.number).await?;
     let changed_at = catalog.as_ref().and_then(|entry| entry.changed_at);
@@ -54,9 +69,35 @@ pub(crate) async fn kick_off(
     parsed.notes.extend(unreadable);
     let authorized = authorize(parsed, &principal.scopes, &principal.consent, &in_source)?;
 
-    let mark = if query.is_empty() { "" } else { "?" };
-    let request_url = format!("{}{rest}{mark}{query}", practice.base());
+    // Of a POST without its parameters, as the guide wants; it has no query.
+    let query = request.uri.query().filter(|query| !query.is_empty());
+    let query = query.map(|query| format!("?{query}")).unwrap_or_default();
+    let request_url = format!("{}{rest}{query}", practice.base());
     start(state, practice, &principal, &authorized, &request_url).await
+}
+
+fn bad_request(issue: Issue) -> ApiError {
+    ApiError::BadRequest(vec![issue])
+}
+
+/// The parameters of a POST: a `Parameters` resource, or nothing.
+async fn posted(state: &ApiState, request: &Parts, body: Body) -> Result<Parameters, ApiError> {
+    if request.uri.query().is_some_and(|query| !query.is_empty()) {
+        let text = "the parameters of a POST belong in its body, as a Parameters resource, not in its URL";
+        return Err(bad_request(Issue::error(IssueCode::Invalid, text)));
+    }
+    let config = state.config();
+    let body = body::read(body, config.max_body_bytes, config.body_timeout).await?;
+    if !body.is_empty() && !is_json(&request.headers) {
+        return Err(ApiError::UnsupportedMediaType);
+    }
+    Parameters::from_body(&body).map_err(bad_request)
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let named = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = named.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    matches!(essence.as_str(), "application/json" | "application/fhir+json")
 }
 
 /// A note for a client that asks for changes since a time before the mapping changed: what the new mapping
@@ -75,8 +116,9 @@ fn remapped(since: Option<DateTime<Utc>>, changed_at: Option<DateTime<Utc>>) -> 
 /// part of would be missing without a word.
 fn unreadable(unusable: &Value) -> Option<Note> {
     let names = unusable.as_array()?.iter().filter_map(|relation| relation["relation"].as_str());
-    // These two hold no resources.
-    let mut names: Vec<&str> = names.filter(|name| !matches!(*name, "tombstone" | "group_member")).collect();
+    // These hold no resources.
+    let mut names: Vec<&str> =
+        names.filter(|name| !matches!(*name, "tombstone" | "group_member" | "binary")).collect();
     names.dedup();
     if names.is_empty() {
         return None;
@@ -116,6 +158,7 @@ async fn start(
             "level": authorized.request.level.name(),
             "group": authorized.request.level.group_id(),
             "types": types,
+            "patients": authorized.request.patients.as_ref().map(BTreeSet::len),
             "consent": authorized.consent_id,
         }));
     state.store().kick_off(&new, &audit).await??;
@@ -129,9 +172,13 @@ fn accepted(practice: &Practice, id: &ExportId, authorized: &AuthorizedExport) -
         issues.push(Issue::information("the export was accepted: poll the URL in Content-Location"));
     }
     let mut response = respond::outcome(StatusCode::ACCEPTED, &OperationOutcome::new(issues));
-    let status_url = format!("{}/fhir-services/$export-status/{id}", practice.base());
-    if let Ok(status_url) = HeaderValue::from_str(&status_url) {
-        response.headers_mut().insert(CONTENT_LOCATION, status_url);
+    let headers = response.headers_mut();
+    if let Ok(status_url) = HeaderValue::from_str(&super::status_url(practice, id)) {
+        headers.insert(CONTENT_LOCATION, status_url);
+    }
+    if authorized.request.delivery.separate_status {
+        let applied = HeaderValue::from_static("respond-async, separate-export-status");
+        headers.insert(HeaderName::from_static("preference-applied"), applied);
     }
     response
 }
@@ -163,6 +210,20 @@ mod tests {
         let goal = json!({"relation": "goal", "problem": "a secret"});
         let note = unreadable(&json!([goal, goal])).unwrap();
         assert!(note.ignored && note.issue.diagnostics().ends_with("mend them: goal"));
+    }
+
+    #[test]
+    fn a_body_is_json_by_either_name() {
+        let named = |value: &'static str| {
+            is_json(&HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(value))]))
+        };
+        for json in ["application/json", "application/fhir+json; charset=utf-8", "Application/FHIR+JSON"] {
+            assert!(named(json), "{json}");
+        }
+        for other in ["application/x-www-form-urlencoded", "application/fhir+xml", "text/json", ""] {
+            assert!(!named(other), "{other}");
+        }
+        assert!(!is_json(&HeaderMap::new()));
     }
 
     #[test]

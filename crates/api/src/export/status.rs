@@ -1,30 +1,32 @@
 //! Status (Bulk Data IG, Bulk Data Status Request): progress while an export runs, the manifest when it is
-//! completed.
+//! completed; page by page and while it runs, where the client allowed partial manifests.
 //!
 //! Authority is checked at each poll: the token, the consent, and that the token covers every type of the
-//! export. The links of a manifest are signed at each poll and live no longer than the files; that they were
-//! handed out is recorded before they are shown, and they are not shown when it cannot be recorded.
+//! export. Where the client asked for `separate-export-status`, an answer about the export is a 200, and the status of
+//! the export itself stands in `X-Export-Status`; what is wrong with the poll is told by the status as ever.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
-use chrono::{DateTime, Utc};
 use headgate_domain::export::ExportState;
-use headgate_domain::manifest::{Entry, EntryExtension, Manifest};
 use headgate_domain::practice::Practice;
 use headgate_domain::{ExportId, ResourceType};
-use headgate_store::{Audit, ExportRecord, FileKind, FileRecord};
-use http::header::{EXPIRES, HeaderMap, HeaderName, RETRY_AFTER};
+use headgate_store::ExportRecord;
+use http::header::{HeaderName, RETRY_AFTER};
+use http::request::Parts;
 use http::{HeaderValue, StatusCode};
-use serde_json::json;
+use url::form_urlencoded;
 
+use super::manifest::Manifests;
 use super::retry_after::retry_after_s;
-use crate::error::ApiError;
+use crate::error::{ApiError, Surface};
 use crate::extract::principal::{Bearer, Principal};
-use crate::respond;
 use crate::state::ApiState;
+
+/// Files on a page of a partial manifest at most.
+const PAGE: u32 = 1000;
 
 /// Answers a poll. An id that cannot be one of ours is answered like an unknown one, to those alone who have
 /// a good token.
@@ -32,9 +34,12 @@ pub(crate) async fn status(
     state: &ApiState,
     practice: &Practice,
     id: Option<&ExportId>,
-    headers: &HeaderMap,
+    request: &Parts,
 ) -> Result<Response, ApiError> {
-    let bearer = Bearer::of(state, practice, headers)?;
+    let bearer = Bearer::of(state, practice, &request.headers)?;
+    if id.is_some_and(|id| !state.throttle().admits(practice.number, &bearer.client, id)) {
+        return Err(ApiError::PolledTooOften);
+    }
     let principal = bearer.consented(state, practice).await?.ok_or(ApiError::NoSuchExport)?;
     let id = id.ok_or(ApiError::NoSuchExport)?;
     let export = state
@@ -43,14 +48,59 @@ pub(crate) async fn status(
         .await?
         .ok_or(ApiError::NoSuchExport)?;
     check_scope(&principal, &export)?;
-    match export.state {
-        state if state.is_live() => Ok(in_progress(&export)),
-        ExportState::Completed if has_expired(&export) => Err(ApiError::NoSuchExport),
-        ExportState::Completed if age(&export) < state.config().poll_min_age => Ok(in_progress(&export)),
-        ExportState::Completed => complete(state, practice, &principal, id, &export).await,
-        ExportState::Failed => Err(ApiError::ExportFailed(export.failure)),
-        _ => Err(ApiError::NoSuchExport),
+    let page = page(request.uri.query().unwrap_or_default()).ok_or(ApiError::NoSuchExport)?;
+    let manifests = Manifests { state, practice, client: &principal.client, id, export: &export };
+    let response = match export.state {
+        ExportState::Completed if has_expired(&export) => return Err(ApiError::NoSuchExport),
+        ExportState::Completed if age(&export) < state.config().poll_min_age => in_progress(&export),
+        ExportState::Failed => ApiError::ExportFailed(export.failure.clone()).respond(Surface::Fhir),
+        at if at.is_live() || at == ExportState::Completed => {
+            if export.delivery.partial_manifests {
+                one_page(&manifests, page).await?
+            } else if page > 1 {
+                return Err(ApiError::NoSuchExport);
+            } else if at.is_live() {
+                in_progress(&export)
+            } else {
+                manifests.whole().await?
+            }
+        }
+        _ => return Err(ApiError::NoSuchExport),
+    };
+    Ok(if export.delivery.separate_status { separate(response) } else { response })
+}
+
+/// A page of a partial manifest: 202 while the export runs, 200 afterwards. A page with files never changes but for its
+/// link; one without is still open.
+async fn one_page(manifests: &Manifests<'_>, page: u32) -> Result<Response, ApiError> {
+    let (practice, export) = (manifests.practice.number, manifests.export);
+    let files = manifests.state.store().manifest_page(practice, manifests.id, page, PAGE).await?;
+    let files = files.ok_or(ApiError::NoSuchExport)?;
+    let is_live = export.state.is_live();
+    if is_live && files.files.is_empty() {
+        return Ok(in_progress(export));
     }
+    let next = (is_live || files.more).then(|| format!("{}?page={}", manifests.status_url(), page + 1));
+    let mut response = manifests.of(files.files, next).await?;
+    if is_live {
+        *response.status_mut() = StatusCode::ACCEPTED;
+        response.headers_mut().extend(in_progress(export).into_parts().0.headers);
+    }
+    Ok(response)
+}
+
+/// The number of the page that is asked for: 1 where none is named. `None` when it is not a number of a page.
+fn page(query: &str) -> Option<u32> {
+    let named = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "page");
+    named.map_or(Some(1), |(_, number)| number.parse().ok().filter(|number| (1..u32::MAX).contains(number)))
+}
+
+/// The same answer, with its status as that of the export.
+fn separate(mut response: Response) -> Response {
+    let status = HeaderValue::from(response.status().as_u16());
+    response.headers_mut().insert(HeaderName::from_static("x-export-status"), status);
+    *response.status_mut() = StatusCode::OK;
+    response
 }
 
 fn check_scope(principal: &Principal, export: &ExportRecord) -> Result<(), ApiError> {
@@ -79,79 +129,11 @@ fn in_progress(export: &ExportRecord) -> Response {
     response
 }
 
-async fn complete(
-    state: &ApiState,
-    practice: &Practice,
-    principal: &Principal,
-    id: &ExportId,
-    export: &ExportRecord,
-) -> Result<Response, ApiError> {
-    let ttl = link_ttl(export, state.config().url_ttl);
-    let files = state.store().files_of(practice.number, id).await?;
-    let manifest = manifest(state, export, &files, ttl).await?;
-    let audit = Audit::new(format!("client {}", principal.client), "link.minted")
-        .at(practice.number)
-        .about_client(&principal.client)
-        .about_export(id)
-        .with(json!({ "links": files.len() }));
-    if !state.store().mint_links(practice.number, id, &principal.client, &audit).await? {
-        return Err(ApiError::NoSuchExport);
-    }
-    let mut response = respond::json(StatusCode::OK, &manifest);
-    let links_end = Utc::now() + state.objects().link_life(ttl);
-    if let Ok(expires) = HeaderValue::from_str(&http_date(links_end)) {
-        response.headers_mut().insert(EXPIRES, expires);
-    }
-    Ok(response)
-}
-
-/// Links die with the files at the latest.
-fn link_ttl(export: &ExportRecord, longest: Duration) -> Duration {
-    let left = export.expires_at.map_or(longest, |end| (end - export.now).to_std().unwrap_or_default());
-    left.min(longest).max(Duration::from_secs(1))
-}
-
-async fn manifest(
-    state: &ApiState,
-    export: &ExportRecord,
-    files: &[FileRecord],
-    ttl: Duration,
-) -> Result<Manifest, ApiError> {
-    let transaction_time =
-        export.transaction_time.ok_or(ApiError::Unexpected("a completed export has no transaction time"))?;
-    let mut manifest = Manifest {
-        transaction_time,
-        request: export.request_url.clone(),
-        requires_access_token: false,
-        output: Vec::new(),
-        deleted: Vec::new(),
-        error: Vec::new(),
-    };
-    for file in files {
-        let url = state.objects().presign_get(&file.object_key, ttl).await?;
-        let (list, resource_type) = match file.kind {
-            FileKind::Output => (&mut manifest.output, file.resource_type.as_str()),
-            FileKind::Deleted => (&mut manifest.deleted, "Bundle"),
-            FileKind::Error => (&mut manifest.error, "OperationOutcome"),
-        };
-        list.push(Entry {
-            resource_type: resource_type.to_owned(),
-            url,
-            count: file.resources,
-            extension: EntryExtension { bytes: file.bytes, sha256: file.sha256.clone() },
-        });
-    }
-    Ok(manifest)
-}
-
-/// A date as HTTP headers have it (RFC 9110, section 5.6.7).
-fn http_date(time: DateTime<Utc>) -> String {
-    time.format("%a, %d %b %Y %H:%M:%S GMT").to_string()
-}
-
 #[cfg(test)]
 mod tests {
+    use chrono::DateTime;
     use headgate_domain::export::Progress;
+    use headgate_domain::request::Delivery;
 
     use super::*;
 
@@ -165,6 +147,7 @@ mod tests {
             accepted_at: now - chrono::TimeDelta::seconds(40),
             expires_at: Some(now + chrono::TimeDelta::seconds(expires_in_s)),
             failure: None,
+            delivery: Delivery::default(),
             progress: Progress { published: 1000, planned: 2000, planned_all: true },
             now,
         }
@@ -179,17 +162,35 @@ mod tests {
     }
 
     #[test]
-    fn a_link_never_outlives_the_files() {
-        let hour = Duration::from_secs(3600);
-        assert_eq!(link_ttl(&export(7200), hour), hour);
-        assert_eq!(link_ttl(&export(60), hour), Duration::from_secs(60));
+    fn an_export_has_expired_when_its_time_has_come() {
         assert!(has_expired(&export(0)));
         assert!(!has_expired(&export(1)));
     }
 
     #[test]
-    fn the_expiry_is_an_http_date() {
-        let time = DateTime::from_timestamp(784_111_777, 0).unwrap();
-        assert_eq!(http_date(time), "Sun, 06 Nov 1994 08:49:37 GMT");
+    fn the_status_of_the_export_may_stand_apart() {
+        let running = separate(in_progress(&export(60)));
+        assert_eq!(running.status(), StatusCode::OK);
+        assert_eq!(running.headers()["x-export-status"], "202");
+        assert_eq!(running.headers()["retry-after"], "10");
+        let failed = separate(ApiError::ExportFailed(None).respond(Surface::Fhir));
+        assert_eq!(failed.status(), StatusCode::OK);
+        assert_eq!(failed.headers()["x-export-status"], "500");
+        assert_eq!(failed.headers()["content-type"], "application/fhir+json");
+    }
+
+    #[test]
+    fn pages_are_counted_from_one() {
+        for (query, expected) in [
+            ("", Some(1)),
+            ("page=1", Some(1)),
+            ("a=b&page=12", Some(12)),
+            ("page=0", None),
+            ("page=-1", None),
+            ("page=", None),
+            ("page=4294967295", None),
+        ] {
+            assert_eq!(page(query), expected, "{query}");
+        }
     }
 }

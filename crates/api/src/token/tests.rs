@@ -65,6 +65,7 @@ fn a_practices_own_endpoint_gives_tokens_for_it_alone() {
         name: "P".into(),
         base_url: "https://x.example/p/fhir/r4".parse().unwrap(),
         s3_prefix: "ema/7".into(),
+        history_since: None,
         suspended: false,
         options: PracticeOptions::default(),
     };
