@@ -56,7 +56,7 @@ enum Command {
     #[command(subcommand)]
     Source(source::SourceCommand),
     /// Export a practice from a Bulk Data server into a folder of NDJSON files.
-    Export(export::ExportArgs),
+    Export(Box<export::ExportArgs>),
     /// Make a key pair for an app.
     Keygen(keygen::KeygenArgs),
     /// Get an access token as an app.
@@ -96,7 +96,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Admin(args) => admin::run(args).await,
         Command::Ehr(command) => ehr::run(command).await,
         Command::Source(command) => source::run(config, command).await,
-        Command::Export(args) => Ok(export::run(args).await.map(drop)?),
+        Command::Export(args) => Ok(export::run(*args).await.map(drop)?),
         Command::Keygen(args) => keygen::run(args),
         Command::Token(args) => token::run(args).await,
         #[cfg(feature = "demo")]

@@ -6,6 +6,7 @@ use clap::{ArgGroup, Args, Subcommand};
 use headgate_domain::PracticeNumber;
 use headgate_domain::mapping::MappingSet;
 use headgate_domain::practice::UsCore;
+use headgate_domain::template::{EXAMPLE_BASE_URL, Variables};
 use headgate_runtime::{Config, Lifecycle, Role, exit};
 use headgate_source::{CheckOptions, CheckReport, Source, SourceConfig, Verdict};
 use headgate_worker::SourceDefaults;
@@ -55,6 +56,9 @@ pub struct CheckArgs {
     /// Version of US Core that the mapping is to follow, with --mapping.
     #[arg(long, value_name = "VERSION", default_value = "6.1.0", value_parser = us_core, requires = "mapping")]
     us_core: UsCore,
+    /// Base URL that `$base_url` stands for, with --mapping.
+    #[arg(long, value_name = "URL", default_value = EXAMPLE_BASE_URL, requires = "mapping")]
+    base_url: String,
     /// Print one resource of each template too: a patient's data, which belongs in no log.
     #[arg(long)]
     show_sample: bool,
@@ -102,7 +106,7 @@ async fn open(file: Option<&Path>, args: &CheckArgs) -> Result<(Source, Option<M
     let config = Config::load(file, role)?;
     let defaults = worker::source_defaults(&config.source, &config.limits);
     let Some(practice) = args.practice else {
-        let mappings = args.mapping.as_deref().map(|folder| read(folder, args.us_core)).transpose()?;
+        let mappings = args.mapping.as_deref().map(|folder| read(folder, args)).transpose()?;
         let dsn = args.dsn.clone().unwrap_or_default();
         let source = Source::connect(with_dsn(dsn, args, &defaults));
         return Ok((source.map_err(|error| Failure::config(error.to_string()))?, mappings));
@@ -118,12 +122,14 @@ async fn open(file: Option<&Path>, args: &CheckArgs) -> Result<(Source, Option<M
 }
 
 /// The mapping set of a folder.
-fn read(folder: &Path, us_core: UsCore) -> Result<MappingSet, Failure> {
+fn read(folder: &Path, args: &CheckArgs) -> Result<MappingSet, Failure> {
     let files = mappings::read_folder(folder).map_err(no_mapping)?;
     if files.is_empty() {
         return Err(Failure::config(format!("{} holds no mapping: <Type>.json", folder.display())));
     }
-    mappings::parse(&folder.display().to_string(), &files, us_core).map_err(no_mapping)
+    let base_url = args.base_url.trim_end_matches('/').to_owned();
+    let variables = Variables { us_core: args.us_core, base_url };
+    mappings::parse(&folder.display().to_string(), &files, variables).map_err(no_mapping)
 }
 
 fn no_mapping(error: MappingsError) -> Failure {

@@ -66,6 +66,9 @@ pub struct CreateArgs {
     /// database's own clock, or on a replica.
     #[arg(long, value_name = "SECONDS")]
     late_commit_allowance_s: Option<u32>,
+    /// Since when the source remembers deletions and who left a group; since ever if not given.
+    #[arg(long, value_name = "INSTANT")]
+    history_since: Option<String>,
     /// Where its files lie in the bucket; `ema/NUMBER` if not given.
     #[arg(long, value_name = "PREFIX")]
     s3_prefix: Option<String>,
@@ -103,6 +106,7 @@ fn body(args: CreateArgs) -> Value {
     optional("schema", args.schema.map(Value::from));
     optional("mapping", args.mapping.map(Value::from));
     optional("late_commit_allowance_s", args.late_commit_allowance_s.map(Value::from));
+    optional("history_since", args.history_since.map(Value::from));
     let settings: BTreeMap<_, _> = args.settings.into_iter().collect();
     optional("settings", (!settings.is_empty()).then(|| json!(settings)));
     let mut body = json!({
@@ -138,6 +142,7 @@ mod tests {
             mapping: Some("m".to_owned()),
             settings: vec![("app.practice".to_owned(), "7".to_owned())],
             late_commit_allowance_s: None,
+            history_since: None,
             s3_prefix: None,
             options: vec![("since_without_zone".to_owned(), "false".to_owned())],
         };

@@ -193,12 +193,18 @@ impl Ehr {
     }
 
     /// Resources of a type that the database itself counts; with `members` only theirs, of a type whose rows
-    /// belong to patients.
+    /// belong to patients, and the Medication that theirs refer to.
     pub(super) async fn count(&self, t: ResourceType, members: Option<&[String]>) -> Result<u64> {
         let mut resources = 0;
         for relation in self.catalog.relations_of(t) {
             let all = format!("SELECT count(*) FROM ({}) s", relation.resources_sql(DEFAULT_SCHEMA)?);
-            let count: i64 = match members.filter(|_| t.is_patient_owned()) {
+            let theirs = members.filter(|_| t.is_patient_owned() || t == ResourceType::Medication);
+            let count: i64 = match theirs {
+                Some(members) if t == ResourceType::Medication => {
+                    let prescribed = self.prescribed()?;
+                    let theirs = format!("{all} WHERE s.resource::jsonb ->> 'id' IN ({prescribed})");
+                    sqlx::query_scalar(AssertSqlSafe(theirs)).bind(members).fetch_one(&self.pool).await?
+                }
                 None => sqlx::query_scalar(AssertSqlSafe(all)).fetch_one(&self.pool).await?,
                 Some(members) => {
                     let theirs = format!("{all} WHERE s.patient_id = ANY($1)");
@@ -208,5 +214,20 @@ impl Ehr {
             resources += count.unsigned_abs();
         }
         Ok(resources)
+    }
+
+    /// A query for the ids of the Medication that resources of patients refer to.
+    fn prescribed(&self) -> Result<String> {
+        let mut queries = Vec::new();
+        for t in [ResourceType::MedicationRequest, ResourceType::MedicationDispense] {
+            for relation in self.catalog.relations_of(t) {
+                queries.push(format!(
+                    "SELECT split_part(q.resource::jsonb #>> '{{medicationReference,reference}}', '/', 2)
+                     FROM ({}) q WHERE q.patient_id = ANY($1)",
+                    relation.resources_sql(DEFAULT_SCHEMA)?
+                ));
+            }
+        }
+        Ok(queries.join(" UNION ALL "))
     }
 }

@@ -12,7 +12,7 @@ use super::files::{self, Tally};
 use super::folder::{EXPORTS, Folder};
 use super::registration::{Address, GROUP, Registered};
 use super::screen::Screen;
-use crate::export::{Client, Connection, Level, Options, Progress, Summary};
+use crate::export::{Client, Connection, Level, Options, Progress, Request, Summary};
 
 /// Files downloaded at a time, per export.
 const PARALLEL: usize = 4;
@@ -99,16 +99,7 @@ async fn export(
         ca_pem: None,
     })?;
     let out = folder.make(EXPORTS)?.join(&name);
-    let options = Options {
-        level,
-        since: None,
-        types: Vec::new(),
-        out: out.clone(),
-        overwrite: false,
-        parallel: PARALLEL,
-        delete: false,
-        timeout: None,
-    };
+    let options = Options { parallel: PARALLEL, ..Options::new(Request::new(level), out.clone()) };
     let progress = Progress::on_stderr(&name, Some(screen.bars()));
     let summary =
         client.export(&options, &progress).await.with_context(|| format!("the export of {name}"))?;
@@ -140,15 +131,12 @@ mod tests {
             practice: &PRACTICES[0],
             level: "system".to_owned(),
             summary: Summary {
-                status_url: String::new(),
-                transaction_time: String::new(),
                 resources: client,
                 files: 1,
                 bytes: 1,
                 seconds: 1.0,
                 by_type: by(client),
-                error_outcomes: 0,
-                deleted: 0,
+                ..Summary::default()
             },
             on_disk: BTreeMap::from([("Patient".to_owned(), Tally { resources: disk, files: 1, bytes: 1 })]),
             source_rows: by(source),

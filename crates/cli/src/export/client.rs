@@ -1,23 +1,25 @@
-//! The client: kick off, wait, download, delete, and the four in a row.
+//! The client: kick off or go on, wait and download, delete, and all in a row.
 
-use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chrono::Utc;
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_LOCATION};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_LOCATION, CONTENT_TYPE};
 use reqwest::{RequestBuilder, Response, StatusCode};
+use serde_json::Value;
 use url::Url;
 
-use super::download::{Downloads, Fetched};
+use super::download::Downloads;
 use super::error::ExportError;
+use super::folder::Folder;
 use super::http::{Http, SMALL_BODY_BYTES, body, send};
-use super::manifest::Manifest;
+use super::kick_off::Asked;
 use super::outcome::ServerSays;
 use super::progress::Progress;
+use super::record::{Record, State, is_trace_of_record};
 use super::retry_after::retry_after;
 use super::summary::Summary;
 use super::token::Tokens;
-use super::{Connection, Level, Options};
+use super::{Connection, Options};
 
 const KICK_OFF: &str = "starting the export";
 const DELETE: &str = "deleting the export (its files are here and verified)";
@@ -53,48 +55,74 @@ impl Client {
         Ok(Client { http, base_url, tokens })
     }
 
-    /// Exports into a folder: kicks off, waits, downloads and verifies, and deletes if asked to.
+    /// Exports into a folder: kicks off or goes on, waits, downloads and verifies, and deletes if asked to.
     ///
     /// # Errors
     /// Any [`ExportError`]. The folder is checked before anything is asked of the server. On an error after the
-    /// kick-off the export is left as it is at the server.
+    /// kick-off the export is left as it is at the server, and the next call with the same options goes on with it.
     pub async fn export(&self, options: &Options, progress: &Progress) -> Result<Summary, ExportError> {
-        let started = Instant::now();
-        prepare_folder(&options.out, options.overwrite).await?;
-        let status_url = self.kick_off(options, progress).await?;
-        progress.note(&format!("export {status_url}"));
-        let rest = self.rest(options, &status_url, progress);
+        let asked = options.request.at(&self.base_url)?;
+        let folder = Folder::take(&options.out).await?;
+        let (record, resumed) = match found(&asked, &folder, options, progress).await? {
+            Some(record) if record.state == State::Complete => {
+                record.check_sizes(folder.path()).await?;
+                let record = self.delete_if_asked(record, options).await?;
+                progress.finished();
+                return Ok(Summary { already_complete: true, ..Summary::of(&record) });
+            }
+            Some(record) => {
+                progress.note(&format!("going on with export {}", record.status_url));
+                (record, true)
+            }
+            None => (self.start(asked, &folder, progress).await?, false),
+        };
+        let status_url = record.status_url.clone();
+        let downloads = Downloads::new(self, folder.path(), record, resumed, options.parallel, progress);
         let outcome = match options.timeout {
-            None => rest.await,
-            Some(limit) => tokio::time::timeout(limit, rest).await.unwrap_or_else(|_| {
-                Err(ExportError::TimedOut { seconds: limit.as_secs(), status_url: status_url.clone() })
-            }),
+            None => downloads.run().await,
+            Some(limit) => tokio::time::timeout(limit, downloads.run())
+                .await
+                .unwrap_or_else(|_| Err(ExportError::TimedOut { seconds: limit.as_secs(), status_url })),
         };
         progress.finished();
-        let (manifest, fetched) = outcome?;
-        Ok(Summary::new(&status_url, &manifest, &fetched, started.elapsed()))
+        let record = self.delete_if_asked(outcome?, options).await?;
+        Ok(Summary::of(&record))
     }
 
-    async fn rest(
-        &self,
-        options: &Options,
-        status_url: &Url,
-        progress: &Progress,
-    ) -> Result<(Manifest, Vec<Fetched>), ExportError> {
-        let manifest = self.wait(status_url, progress).await?;
-        let fetched = Downloads::new(self, status_url, &manifest, options, progress).run().await?;
-        if options.delete {
-            self.delete(status_url).await?;
+    /// Kicks off, and writes down where the export can be found.
+    async fn start(&self, asked: Asked, folder: &Folder, progress: &Progress) -> Result<Record, ExportError> {
+        let alone = is_empty(folder).await?;
+        let begun = Utc::now();
+        let status_url = self.kick_off(&asked, progress).await?;
+        progress.note(&format!("export {status_url}"));
+        let record = Record::new(asked, status_url, begun, alone);
+        record.save(folder.path()).await?;
+        Ok(record)
+    }
+
+    async fn delete_if_asked(&self, mut record: Record, options: &Options) -> Result<Record, ExportError> {
+        if options.delete && !record.deleted {
+            self.delete(&record.status_url).await?;
+            record.deleted = true;
+            record.save(&options.out).await?;
         }
-        Ok((manifest, fetched))
+        Ok(record)
     }
 
     /// Kicks off (Bulk Data IG, Kick-off Request) and returns the status URL.
-    async fn kick_off(&self, options: &Options, progress: &Progress) -> Result<Url, ExportError> {
-        let url = kick_off_url(&self.base_url, options);
-        let request =
-            || self.http.get(&url).header(ACCEPT, "application/fhir+json").header("Prefer", "respond-async");
-        let response = self.authorized(KICK_OFF, &url, request).await?;
+    async fn kick_off(&self, asked: &Asked, progress: &Progress) -> Result<Url, ExportError> {
+        let url = &asked.url;
+        let body_text = asked.body.as_ref().map(Value::to_string);
+        let request = || {
+            let request = match &body_text {
+                Some(text) => {
+                    self.http.post(url).header(CONTENT_TYPE, "application/fhir+json").body(text.clone())
+                }
+                None => self.http.get(url),
+            };
+            request.header(ACCEPT, "application/fhir+json").header("Prefer", &asked.prefer)
+        };
+        let response = self.authorized(KICK_OFF, url, request).await?;
         if response.status() != StatusCode::ACCEPTED {
             return Err(explained(KICK_OFF, response).await);
         }
@@ -149,21 +177,6 @@ pub(super) fn below(base_url: &Url, segments: &[&str]) -> Url {
     url
 }
 
-fn kick_off_url(base_url: &Url, options: &Options) -> Url {
-    let mut url = match &options.level {
-        Level::System => below(base_url, &["$export"]),
-        Level::Patient => below(base_url, &["Patient", "$export"]),
-        Level::Group(id) => below(base_url, &["Group", id, "$export"]),
-    };
-    if let Some(since) = &options.since {
-        url.query_pairs_mut().append_pair("_since", since);
-    }
-    if !options.types.is_empty() {
-        url.query_pairs_mut().append_pair("_type", &options.types.join(","));
-    }
-    url
-}
-
 async fn explained(what: &'static str, response: Response) -> ExportError {
     let status = response.status();
     let pause = retry_after(response.headers(), Utc::now());
@@ -187,55 +200,30 @@ pub(super) fn refusal(
     ExportError::Refused { what, status, says, retry_after_s: pause.map(|p| p.as_secs()) }
 }
 
-/// Makes the folder, for its owner only since the files hold health data, or checks that it is empty.
-async fn prepare_folder(out: &Path, overwrite: bool) -> Result<(), ExportError> {
-    let mut folder = tokio::fs::DirBuilder::new();
-    folder
-        .recursive(true)
-        .mode(0o700)
-        .create(out)
-        .await
-        .map_err(|source| ExportError::io("make the folder", out, source))?;
-    let mut entries =
-        tokio::fs::read_dir(out).await.map_err(|source| ExportError::io("read the folder", out, source))?;
-    let first =
-        entries.next_entry().await.map_err(|source| ExportError::io("read the folder", out, source))?;
-    if first.is_some() && !overwrite {
-        return Err(ExportError::NotEmpty(out.to_owned()));
+/// The export that a folder holds and that is to be gone on with; `None` if a new one may be put there.
+async fn found(
+    asked: &Asked,
+    folder: &Folder,
+    options: &Options,
+    progress: &Progress,
+) -> Result<Option<Record>, ExportError> {
+    match Record::load(folder.path()).await? {
+        Some(record) if options.restart => {
+            progress.note(&format!("giving up export {}", record.status_url));
+            record.forget(folder).await?;
+        }
+        Some(record) if record.asked != *asked => {
+            return Err(ExportError::OtherRequest(folder.path().to_owned()));
+        }
+        found @ Some(_) => return Ok(found),
+        None => {}
     }
-    Ok(())
+    if !options.overwrite && !is_empty(folder).await? {
+        return Err(ExportError::NotEmpty(folder.path().to_owned()));
+    }
+    Ok(None)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn options(level: Level, since: Option<&str>, types: &[&str]) -> Options {
-        Options {
-            level,
-            since: since.map(str::to_owned),
-            types: types.iter().map(|t| (*t).to_owned()).collect(),
-            out: "unused".into(),
-            overwrite: false,
-            parallel: 1,
-            delete: false,
-            timeout: None,
-        }
-    }
-
-    #[test]
-    fn kick_off_urls_are_those_of_the_guide() {
-        let base: Url = "https://h.example/fhir/r4".parse().unwrap();
-        let slash: Url = "https://h.example/fhir/r4/".parse().unwrap();
-        let patient = options(Level::Patient, None, &[]);
-        assert_eq!(kick_off_url(&base, &patient).as_str(), "https://h.example/fhir/r4/Patient/$export");
-        assert_eq!(kick_off_url(&slash, &patient), kick_off_url(&base, &patient));
-        let system = options(Level::System, Some("2026-01-01T00:00:00+02:00"), &["Patient", "Device"]);
-        assert_eq!(
-            kick_off_url(&base, &system).as_str(),
-            "https://h.example/fhir/r4/$export?_since=2026-01-01T00%3A00%3A00%2B02%3A00&_type=Patient%2CDevice"
-        );
-        let group = options(Level::Group("1.2/3".to_owned()), None, &[]);
-        assert_eq!(kick_off_url(&base, &group).as_str(), "https://h.example/fhir/r4/Group/1.2%2F3/$export");
-    }
+async fn is_empty(folder: &Folder) -> Result<bool, ExportError> {
+    Ok(folder.names().await?.iter().all(|name| is_trace_of_record(name)))
 }

@@ -1,341 +1,286 @@
-//! Downloads all files of a manifest, several at a time.
+//! The files of one export: found page by page, downloaded several at a time, kept in the record.
 //!
-//! A body is streamed to `NAME.part` while it is counted and digested; when it is what the manifest says it is synced
-//! and renamed. A body that breaks off or does not match is fetched again. A link that is refused has most likely
-//! expired: the status is polled once for all downloads that meet this, and they go on with fresh links.
+//! Finding and downloading go on side by side, so that files of a partial manifest come while the export is running.
+//! An attempt that fails is made again. A link that is refused has most likely expired: the page that told it is
+//! asked once for all downloads that meet this, and they go on with fresh links.
 
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
-use reqwest::header::{ACCEPT, CONTENT_TYPE, LOCATION};
-use reqwest::{Response, StatusCode};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use tokio::fs::{File, OpenOptions};
-use tokio::io::{AsyncWriteExt, BufWriter};
-use tokio::sync::Mutex;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use url::Url;
 
-use super::Options;
 use super::client::Client;
-use super::error::{ExportError, FileProblem, host_of};
-use super::http::send;
-use super::manifest::{FileEntry, Manifest, Section};
-use super::names::file_names;
+use super::error::{ExportError, FileProblem};
+use super::fetch::{Failure, Fetch};
+use super::folder::{remove, replace, unfinished};
+use super::listing::{Link, Listed, Listing};
+use super::manifest::{Page, Section};
+use super::outcome::Warnings;
+use super::part::received;
+use super::poll::{Polled, Polls};
 use super::progress::Progress;
-use super::tally::{Received, Tally};
+use super::record::{Kept, Ledger, Record};
+use super::tally::Received;
 
-const WHAT: &str = "downloading a file";
+const WHAT: &str = "reading the manifest";
 const TRIES: u32 = 3;
 /// Once for the link of the manifest, once more for one that expired while its download was repeated.
 const REFRESHES: u32 = 2;
-const REDIRECTS: u32 = 5;
-const WRITE_BUFFER: usize = 256 * 1024;
+const MOST_PAGES: u32 = 10_000;
 
 /// The downloads of one export.
 pub(super) struct Downloads<'a> {
     client: &'a Client,
-    status_url: &'a Url,
-    manifest: &'a Manifest,
-    names: Vec<String>,
+    status_url: Url,
     out: PathBuf,
     parallel: usize,
     progress: &'a Progress,
-    links: Mutex<Links>,
-}
-
-/// The links in force, and how often they were renewed.
-struct Links {
-    generation: u32,
-    urls: Arc<Vec<Url>>,
-}
-
-/// A file that is on disk and verified.
-#[derive(Debug)]
-pub(super) struct Fetched {
-    pub(super) section: Section,
-    pub(super) resource_type: Option<String>,
-    pub(super) bytes: u64,
-    /// Resources; in a file of deletions, resources deleted.
-    pub(super) resources: u64,
-}
-
-/// How one attempt ended badly.
-enum Failure {
-    /// Another attempt may do.
-    Again(FileProblem),
-    /// The link is not accepted.
-    Link(FileProblem),
-    /// No use in going on.
-    Fatal(ExportError),
-}
-
-impl From<ExportError> for Failure {
-    fn from(error: ExportError) -> Self {
-        Failure::Fatal(error)
-    }
+    ledger: Ledger,
+    /// There may be files of an earlier run.
+    resumed: bool,
+    listing: Mutex<Listing>,
+    /// Held while a page is asked for fresh links.
+    refreshing: tokio::sync::Mutex<()>,
 }
 
 impl<'a> Downloads<'a> {
+    /// Goes on with what the record says; `resumed` tells whether an earlier run wrote it.
     pub(super) fn new(
         client: &'a Client,
-        status_url: &'a Url,
-        manifest: &'a Manifest,
-        options: &Options,
+        out: &Path,
+        record: Record,
+        resumed: bool,
+        parallel: usize,
         progress: &'a Progress,
     ) -> Self {
-        let urls = manifest.files.iter().map(|file| file.url.clone()).collect();
+        let status_url = record.status_url.clone();
+        let transaction_time = record.transaction_time.clone();
+        let ledger = Ledger::new(out, record);
+        let listing = Listing::new(ledger.known(), transaction_time.as_deref());
         Downloads {
             client,
             status_url,
-            manifest,
-            names: file_names(&manifest.files),
-            out: options.out.clone(),
-            parallel: options.parallel.max(1),
+            out: out.to_owned(),
+            parallel: parallel.max(1),
             progress,
-            links: Mutex::new(Links { generation: 0, urls: Arc::new(urls) }),
+            ledger,
+            resumed,
+            listing: Mutex::new(listing),
+            refreshing: tokio::sync::Mutex::new(()),
         }
     }
 
-    /// Downloads everything, then writes `manifest.json`.
-    pub(super) async fn run(self) -> Result<Vec<Fetched>, ExportError> {
-        let files = &self.manifest.files;
-        let total: Option<u64> = files.iter().map(|file| file.bytes).sum();
-        self.progress.downloading(files.len() as u64, total);
-        let fetched = stream::iter(0..files.len())
-            .map(|index| self.file(index))
-            .buffer_unordered(self.parallel)
-            .try_collect()
-            .await?;
-        self.write_manifest().await?;
-        Ok(fetched)
+    /// Waits for the export, downloads everything, then writes `manifest.json` and completes the record.
+    pub(super) async fn run(self) -> Result<Record, ExportError> {
+        let (found, files) = unbounded_channel();
+        if let Err(error) = tokio::try_join!(self.find(found), self.fetch_all(files)) {
+            // The next run is spared what is here; if this fails too, the first error is the one to report.
+            let _ = self.ledger.save().await;
+            return Err(error);
+        }
+        let manifest = {
+            let listing = self.listing();
+            if !self.ledger.known().keys().all(|key| listing.has(key)) {
+                return Err(ExportError::ManifestChanged("fewer files"));
+            }
+            serde_json::to_vec_pretty(&listing.record()).expect("a manifest holds only text and numbers")
+        };
+        self.warn().await?;
+        // With it, the renames of all files before become durable.
+        replace(&self.out.join("manifest.json"), &manifest).await?;
+        self.ledger.complete().await
     }
 
-    /// Fetches one file, with all the patience that the module's page describes.
-    async fn file(&self, index: usize) -> Result<Fetched, ExportError> {
-        let (mut generation, mut urls) = self.links().await;
+    /// Follows the pages of the manifest to the last (Bulk Data IG, Response: Output Manifest, `link`).
+    async fn find(&self, found: UnboundedSender<usize>) -> Result<(), ExportError> {
+        let mut url = self.status_url.clone();
+        for page in 0..MOST_PAGES {
+            match self.find_in_page(page, &url, &found).await? {
+                None => return Ok(()),
+                Some(next) if self.listing().has_page(&next) => {
+                    return Err(protocol("its pages go in a circle"));
+                }
+                Some(next) => url = next,
+            }
+        }
+        Err(protocol("it has too many pages"))
+    }
+
+    /// Waits until a page is complete or leads to the next one, and passes on its files as they appear.
+    async fn find_in_page(
+        &self,
+        page: u32,
+        url: &Url,
+        found: &UnboundedSender<usize>,
+    ) -> Result<Option<Url>, ExportError> {
+        let mut polls = Polls::new(self.client, url.clone(), &self.status_url, self.progress);
+        loop {
+            let (told, complete) = match polls.next().await? {
+                Polled::Complete(told) => (Some(told), true),
+                Polled::Running(told) => (told, false),
+            };
+            let Some(told) = told else { continue };
+            let next = self.take(page, url, told, found).await?;
+            if complete || next.is_some() {
+                self.listing().settle(page);
+                return Ok(next);
+            }
+        }
+    }
+
+    async fn take(
+        &self,
+        page: u32,
+        url: &Url,
+        told: Page,
+        found: &UnboundedSender<usize>,
+    ) -> Result<Option<Url>, ExportError> {
+        self.ledger.found(&told.manifest.transaction_time).await;
+        let numbers = {
+            let mut listing = self.listing();
+            let numbers = listing.take(page, url, told.manifest, self.ledger.known())?;
+            if !numbers.is_empty() {
+                self.progress.downloading(listing.count() as u64, listing.bytes());
+            }
+            numbers
+        };
+        for number in numbers {
+            // The other side ends only with an error, which is the one to report.
+            let _ = found.send(number);
+        }
+        Ok(told.next)
+    }
+
+    async fn fetch_all(&self, files: UnboundedReceiver<usize>) -> Result<(), ExportError> {
+        let next = |mut files: UnboundedReceiver<usize>| async move {
+            files.recv().await.map(|number| (number, files))
+        };
+        let files = stream::unfold(files, next);
+        files.map(Ok).try_for_each_concurrent(self.parallel, |number| self.file(number)).await
+    }
+
+    /// Brings one file here, unless it is.
+    async fn file(&self, number: usize) -> Result<(), ExportError> {
+        let listed = self.listing().file(number);
+        let target = self.out.join(&listed.name);
+        let received = match self.here(&listed, &target).await? {
+            Some(received) => {
+                self.progress.received(received.bytes);
+                received
+            }
+            None => self.fetch(number, &listed, &target).await?,
+        };
+        self.progress.file_done();
+        let resources = match listed.key.section {
+            Section::Deleted => count_deletions(&target).await?,
+            Section::Output | Section::Error => received.lines,
+        };
+        let kept = Kept {
+            key: listed.key,
+            file: listed.name.clone(),
+            resource_type: listed.entry.resource_type.clone(),
+            received,
+            resources,
+        };
+        match self.ledger.known().get(&listed.key) {
+            Some(known) if *known == kept => Ok(()),
+            _ => self.ledger.keep(kept).await,
+        }
+    }
+
+    /// A file that an earlier run brought, if it is whole: by what that run wrote down, or by the manifest's digest,
+    /// and by all that the manifest tells.
+    async fn here(&self, listed: &Listed, target: &Path) -> Result<Option<Received>, ExportError> {
+        let known = self.ledger.known().get(&listed.key);
+        if !self.resumed || (known.is_none() && listed.entry.sha256.is_none()) {
+            return Ok(None);
+        }
+        let Some(found) = received(target).await? else { return Ok(None) };
+        let as_written = known.is_none_or(|kept| kept.received == found);
+        Ok((as_written && found.compare(&listed.entry).is_ok()).then_some(found))
+    }
+
+    /// Downloads one file, with all the patience that the module's page describes.
+    async fn fetch(&self, number: usize, listed: &Listed, target: &Path) -> Result<Received, ExportError> {
+        let fetch = Fetch { client: self.client, listed, target, progress: self.progress };
+        let mut link = self.listing().link(number);
         let (mut tries, mut refreshes) = (1, 0);
-        let received = loop {
-            let problem = match self.fetch(index, &urls[index]).await {
-                Ok(received) => break received,
+        let problem = loop {
+            match fetch.run(&link).await {
+                Ok(received) => return Ok(received),
                 Err(Failure::Fatal(error)) => return Err(error),
                 Err(Failure::Link(_)) if refreshes < REFRESHES => {
                     refreshes += 1;
-                    (generation, urls) = self.fresh_links(generation).await?;
-                    continue;
+                    link = self.fresh_link(number, &link).await?;
                 }
                 Err(Failure::Again(_)) if tries < TRIES => {
                     tokio::time::sleep(Duration::from_millis(500) * tries * tries).await;
                     tries += 1;
-                    continue;
                 }
-                Err(Failure::Link(problem) | Failure::Again(problem)) => problem,
-            };
-            return Err(ExportError::File { name: self.names[index].clone(), problem, tries });
-        };
-        self.progress.file_done();
-        let entry = &self.manifest.files[index];
-        let resources = match entry.section {
-            Section::Deleted => count_deletions(self.out.join(&self.names[index])).await?,
-            Section::Output | Section::Error => received.lines,
-        };
-        Ok(Fetched {
-            section: entry.section,
-            resource_type: entry.resource_type.clone(),
-            bytes: received.bytes,
-            resources,
-        })
-    }
-
-    async fn links(&self) -> (u32, Arc<Vec<Url>>) {
-        let links = self.links.lock().await;
-        (links.generation, links.urls.clone())
-    }
-
-    /// Links newer than `seen`. The first download to ask polls, holding the lock; the others find its result.
-    async fn fresh_links(&self, seen: u32) -> Result<(u32, Arc<Vec<Url>>), ExportError> {
-        let mut links = self.links.lock().await;
-        if links.generation == seen {
-            // Silent, because the download bar stays on the screen.
-            let manifest = self.client.wait(self.status_url, &Progress::silent()).await?;
-            same_files(&self.manifest.files, &manifest.files)?;
-            links.urls = Arc::new(manifest.files.into_iter().map(|file| file.url).collect());
-            links.generation += 1;
-        }
-        Ok((links.generation, links.urls.clone()))
-    }
-
-    async fn fetch(&self, index: usize, url: &Url) -> Result<Received, Failure> {
-        let response = self.open(url).await?;
-        let host = host_of(response.url());
-        let content_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        if content_type.is_some_and(|text| text.trim_start().starts_with("text/html")) {
-            return Err(Failure::Again(FileProblem::WebPage { host }));
-        }
-        let name = &self.names[index];
-        let part = self.out.join(format!("{name}.part"));
-        let written = match self.write(response, &host, &part).await {
-            Ok((file, received)) => match received.compare(&self.manifest.files[index]) {
-                Ok(()) => Ok((file, received)),
-                Err(mismatch) => {
-                    self.progress.received_in_vain(received.bytes);
-                    Err(Failure::Again(FileProblem::Mismatch(mismatch)))
-                }
-            },
-            Err(failure) => Err(failure),
-        };
-        let (file, received) = match written {
-            Ok(written) => written,
-            Err(failure) => {
-                // What is left behind is overwritten by the next attempt; its removal is a courtesy.
-                let _ = tokio::fs::remove_file(&part).await;
-                return Err(failure);
+                Err(Failure::Link(problem) | Failure::Again(problem)) => break problem,
             }
         };
-        file.sync_all().await.map_err(|source| ExportError::io("sync", &part, source))?;
-        let path = self.out.join(name);
-        tokio::fs::rename(&part, &path)
-            .await
-            .map_err(|source| ExportError::io("rename to", &path, source))?;
-        Ok(received)
-    }
-
-    /// Asks for a file: with the token if the manifest says so, and then along redirects without it (a server that
-    /// checks tokens may send on to a signed link).
-    async fn open(&self, link: &Url) -> Result<Response, Failure> {
-        let mut with_token = self.needs_token(link);
-        let mut url = link.clone();
-        for _ in 0..=REDIRECTS {
-            self.client.http.check(WHAT, &url)?;
-            let request = || self.client.http.get(&url).header(ACCEPT, "application/fhir+ndjson");
-            let sent = if with_token {
-                self.client.authorized(WHAT, &url, request).await
-            } else {
-                send(WHAT, &url, request()).await
-            };
-            let response = match sent {
-                Ok(response) => response,
-                Err(ExportError::Network { what: WHAT, host, source }) => {
-                    return Err(Failure::Again(FileProblem::Broken { host, source }));
-                }
-                Err(error) => return Err(error.into()),
-            };
-            if !response.status().is_redirection() {
-                return accepted(response, host_of(&url));
-            }
-            let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
-            url = location.and_then(|text| url.join(text).ok()).ok_or_else(|| ExportError::Protocol {
-                what: WHAT,
-                problem: "a redirect names no address".to_owned(),
-            })?;
-            with_token = false;
+        // A beginning is kept where the next run can go on behind it, and not where it may be what the server refuses.
+        if !matches!(problem, FileProblem::Broken { .. }) {
+            remove(&unfinished(target)).await?;
         }
-        Err(ExportError::Protocol { what: WHAT, problem: "too many redirects".to_owned() }.into())
+        Err(ExportError::File { name: listed.name.clone(), problem, tries })
     }
 
-    /// As the manifest says. One that does not say gets the token for files on the FHIR server only: elsewhere it
-    /// would be given away.
-    fn needs_token(&self, url: &Url) -> bool {
-        let same_server = || url.origin() == self.client.base_url.origin();
-        self.manifest.requires_access_token.unwrap_or_else(same_server)
+    /// A link newer than `refused`. The first download to ask polls, holding the lock; the others find its result.
+    async fn fresh_link(&self, number: usize, refused: &Link) -> Result<Link, ExportError> {
+        let _asking = self.refreshing.lock().await;
+        let link = self.listing().link(number);
+        if link.told > refused.told {
+            return Ok(link);
+        }
+        let page = self.listing().file(number).key.page;
+        let url = self.listing().page(page);
+        // Silent, because the download bar stays on the screen.
+        let silent = Progress::silent();
+        let told = Polls::new(self.client, url.clone(), &self.status_url, &silent).again().await?;
+        let mut listing = self.listing();
+        listing.refresh(page, told.manifest)?;
+        Ok(listing.link(number))
     }
 
-    async fn write(
-        &self,
-        mut response: Response,
-        host: &str,
-        part: &PathBuf,
-    ) -> Result<(File, Received), Failure> {
-        let io = |action: &str, source| ExportError::io(action, part, source);
-        let mut file = BufWriter::with_capacity(WRITE_BUFFER, create(part).await?);
-        let mut tally = Tally::new();
-        loop {
-            match response.chunk().await {
-                Ok(Some(chunk)) => {
-                    tally.add(&chunk);
-                    file.write_all(&chunk).await.map_err(|source| io("write", source))?;
-                    self.progress.received(chunk.len() as u64);
-                }
-                Ok(None) => break,
-                Err(error) => {
-                    self.progress.received_in_vain(tally.bytes());
-                    let source = error.without_url();
-                    return Err(Failure::Again(FileProblem::Broken { host: host.to_owned(), source }));
-                }
+    /// Shows what the error files say.
+    async fn warn(&self) -> Result<(), ExportError> {
+        let mut warnings = Warnings::default();
+        let count = self.listing().count();
+        for number in 0..count {
+            let listed = self.listing().file(number);
+            if listed.key.section == Section::Error {
+                warnings.read(&self.out.join(&listed.name)).await?;
             }
         }
-        file.flush().await.map_err(|source| io("write", source))?;
-        Ok((file.into_inner(), tally.finish()))
+        warnings.lines().iter().for_each(|line| self.progress.note(line));
+        Ok(())
     }
 
-    async fn write_manifest(&self) -> Result<(), ExportError> {
-        let path = self.out.join("manifest.json");
-        let part = self.out.join("manifest.json.part");
-        let text = serde_json::to_vec_pretty(&self.manifest.record(&self.names))
-            .expect("a manifest holds only text and numbers");
-        let io = |source| ExportError::io("write", &path, source);
-        let mut file = create(&part).await?;
-        file.write_all(&text).await.map_err(io)?;
-        file.sync_all().await.map_err(io)?;
-        tokio::fs::rename(&part, &path).await.map_err(io)?;
-        // The renames are durable once the folder is.
-        let folder = File::open(&self.out).await.map_err(io)?;
-        folder.sync_all().await.map_err(io)
+    fn listing(&self) -> std::sync::MutexGuard<'_, Listing> {
+        self.listing.lock().expect("nothing panics while it holds the lock")
     }
 }
 
-/// An empty file that only its owner may read. Whatever had the name is removed first, so that nothing is written
-/// through a link that somebody left there.
-async fn create(path: &PathBuf) -> Result<File, ExportError> {
-    match tokio::fs::remove_file(path).await {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(ExportError::io("replace", path, error));
-        }
-        _ => {}
-    }
-    let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).await;
-    opened.map_err(|source| ExportError::io("create", path, source))
-}
-
-/// Sorts an answer into file, refused link, and failure that may pass.
-fn accepted(response: Response, host: String) -> Result<Response, Failure> {
-    match response.status() {
-        StatusCode::OK => Ok(response),
-        // 400 is what S3 answers when the credentials that signed a link have expired.
-        status @ (StatusCode::BAD_REQUEST
-        | StatusCode::UNAUTHORIZED
-        | StatusCode::FORBIDDEN
-        | StatusCode::NOT_FOUND
-        | StatusCode::GONE) => Err(Failure::Link(FileProblem::LinkRefused { host, status })),
-        status => Err(Failure::Again(FileProblem::Status { host, status })),
-    }
-}
-
-/// A manifest is frozen but for its links (Bulk Data IG, Output File Request), so entries keep their places.
-fn same_files(known: &[FileEntry], fresh: &[FileEntry]) -> Result<(), ExportError> {
-    if known.len() != fresh.len() {
-        return Err(ExportError::ManifestChanged("another number of files"));
-    }
-    let facts = |file: &FileEntry| {
-        (file.section, file.resource_type.clone(), file.count, file.bytes, file.sha256.clone())
-    };
-    if known.iter().zip(fresh).any(|(a, b)| facts(a) != facts(b)) {
-        return Err(ExportError::ManifestChanged("other types, counts or digests"));
-    }
-    Ok(())
+fn protocol(problem: &str) -> ExportError {
+    ExportError::Protocol { what: WHAT, problem: problem.to_owned() }
 }
 
 /// Resources deleted: each line of such a file is a transaction Bundle with an entry per deletion. A line that is
 /// none counts for one.
-async fn count_deletions(path: PathBuf) -> Result<u64, ExportError> {
+async fn count_deletions(path: &Path) -> Result<u64, ExportError> {
     #[derive(Deserialize)]
     struct Bundle {
         #[serde(default)]
         entry: Vec<IgnoredAny>,
     }
-    let file = tokio::fs::read(&path).await.map_err(|source| ExportError::io("read", &path, source))?;
+    let file = tokio::fs::read(path).await.map_err(|source| ExportError::io("read", path, source))?;
     let lines = file.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
     let deletions = lines.map(|line| match serde_json::from_slice::<Bundle>(line) {
         Ok(bundle) => bundle.entry.len() as u64,

@@ -48,6 +48,38 @@ pub enum ExportError {
     /// The target folder holds something.
     #[error("the folder {path} is not empty: choose another, or say --overwrite to replace files of the same name", path = .0.display())]
     NotEmpty(PathBuf),
+    /// Another process is at work in the folder.
+    #[error("another export is at work in {path}; wait for it, or choose another folder", path = .0.display())]
+    Busy(PathBuf),
+    /// What a file of ours says cannot be used.
+    #[error("{path}: {problem}", path = path.display())]
+    Remembered {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong and what to do.
+        problem: &'static str,
+    },
+    /// The folder holds an export of another request.
+    #[error("the folder {path} holds an export of another request: choose another folder, or say --restart to give that one up", path = .0.display())]
+    OtherRequest(PathBuf),
+    /// A file of a complete export is not what it was.
+    #[error(
+        "the export is complete, but its file {name} is missing or was changed since; say --restart to export again"
+    )]
+    FileChanged {
+        /// Name in the folder.
+        name: String,
+    },
+    /// A file that cannot be merged into the current state.
+    #[error("cannot merge {path}, line {line}: {problem}; the state is as it was before", path = path.display())]
+    Merge {
+        /// The file.
+        path: PathBuf,
+        /// Line, from 1.
+        line: u64,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
     /// The HTTP client cannot be made.
     #[error("cannot set up TLS: {}; install the ca-certificates of the system or name a --ca-file", root_cause(.0))]
     Setup(#[source] reqwest::Error),
@@ -101,12 +133,12 @@ pub enum ExportError {
     },
     /// The status URL is not known any more.
     #[error(
-        "the export is gone at the server: it was deleted, its consent was revoked, or its retention is over; start a new export"
+        "the export is gone at the server: it was deleted, its consent was revoked, or its retention is over; start a new export with --restart"
     )]
     Gone,
     /// The server keeps failing while it is polled.
     #[error(
-        "gave up polling after {failures} failures in a row, the last: {last}; the export may still be running at {status_url}"
+        "gave up polling after {failures} failures in a row, the last: {last}; the export may still be running at {status_url}: run the same command again to go on with it"
     )]
     PollFailures {
         /// Failures in a row.
@@ -118,7 +150,7 @@ pub enum ExportError {
     },
     /// The time given by the caller is over.
     #[error(
-        "not done after {seconds} s; the export goes on at {status_url}: give it more time, or DELETE that URL to cancel it"
+        "not done after {seconds} s; the export goes on at {status_url}: run the same command again to go on with it, or DELETE that URL to cancel it"
     )]
     TimedOut {
         /// The limit.
@@ -128,11 +160,13 @@ pub enum ExportError {
     },
     /// Fresh links were asked for and another manifest came back.
     #[error(
-        "the server changed its manifest between two polls ({0}); its files do not belong together: start a new export"
+        "the server changed its manifest between two polls ({0}); its files do not belong together: start a new export with --restart"
     )]
     ManifestChanged(&'static str),
     /// A file could not be had.
-    #[error("file {name}: {problem} ({tries} tries); the files that are complete stay in the folder")]
+    #[error(
+        "file {name}: {problem} ({tries} tries); the files that are complete stay in the folder: run the same command again to go on"
+    )]
     File {
         /// Name in the folder.
         name: String,
@@ -184,6 +218,13 @@ pub enum FileProblem {
 }
 
 impl ExportError {
+    /// Whether the export itself is over without its files: a new one is the only way on.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        matches!(self, ExportError::Gone | ExportError::ManifestChanged(_))
+            || matches!(self, ExportError::Refused { what, .. } if *what == super::poll::FAILED)
+    }
+
     pub(super) fn io(action: &str, path: &std::path::Path, source: io::Error) -> Self {
         ExportError::Io { action: action.to_owned(), path: path.to_owned(), source }
     }

@@ -4,6 +4,7 @@
 //! manifest comes after hours of waiting. Bytes and SHA-256 stand in `extension` of an entry as
 //! `{"bytes": 123, "sha256": "<hex>"}`; other extensions are kept as they are.
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use url::Url;
 
@@ -12,7 +13,8 @@ use super::error::ExportError;
 const WHAT: &str = "reading the manifest";
 
 /// The part of a manifest in which a file is listed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub(super) enum Section {
     /// Resources.
     Output,
@@ -39,12 +41,12 @@ pub(super) struct FileEntry {
     pub(super) extension: Option<Value>,
 }
 
-/// A manifest, all pages together.
+/// A manifest: a page, or all pages together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Manifest {
     /// `transactionTime` as given; empty if missing.
     pub(super) transaction_time: String,
-    request: Option<String>,
+    pub(super) request: Option<String>,
     /// Whether file requests need the token; `None` if the server does not say.
     pub(super) requires_access_token: Option<bool>,
     pub(super) files: Vec<FileEntry>,
@@ -58,7 +60,7 @@ pub(super) struct Page {
 }
 
 impl Page {
-    /// Parses the body of a 200 answer; `at` is the URL that gave it (links of STU1 servers may be relative).
+    /// Parses the body of an answer; `at` is the URL that gave it (links of STU1 servers may be relative).
     pub(super) fn parse(body: &[u8], at: &Url) -> Result<Page, ExportError> {
         let value: Value = serde_json::from_slice(body).map_err(|error| {
             problem(format!("it is not JSON (line {}, column {})", error.line(), error.column()))
@@ -93,11 +95,6 @@ impl Page {
 }
 
 impl Manifest {
-    /// Adds the files of the next page; its other fields repeat the first page's.
-    pub(super) fn append(&mut self, next: Manifest) {
-        self.files.extend(next.files);
-    }
-
     /// What `manifest.json` holds: the manifest with the local name of each file, and without the query strings of
     /// the links, since those may be signatures.
     pub(super) fn record(&self, names: &[String]) -> Value {
@@ -234,14 +231,11 @@ mod tests {
     }
 
     #[test]
-    fn the_next_link_is_found_and_pages_are_joined() {
+    fn the_next_link_is_found() {
         let page = parse(
             r#"{"output":[{"url":"a"}],"link":[{"relation":"self","url":"1"},{"relation":"next","url":"2?p=2"}]}"#,
         );
         assert_eq!(page.next.unwrap().as_str(), "https://ehr.example/fhir/r4/status/2?p=2");
-        let mut manifest = page.manifest;
-        manifest.append(parse(r#"{"output":[{"url":"b"}]}"#).manifest);
-        assert_eq!(manifest.files.len(), 2);
     }
 
     #[test]

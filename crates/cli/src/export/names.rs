@@ -14,27 +14,40 @@ const SUFFIX: &str = ".ndjson";
 /// Well below the limit of file systems, with room for `.part`.
 const LONGEST: usize = 128;
 
-/// A name for each file, unique also where case does not count.
-pub(super) fn file_names(files: &[FileEntry]) -> Vec<String> {
-    let mut taken = HashSet::new();
-    // First all names that the server gives, so that a made-up one never takes a later file's own name.
-    let given: Vec<Option<String>> = files
-        .iter()
-        .map(|file| name_in_link(&file.url).filter(|name| taken.insert(name.to_lowercase())))
-        .collect();
-    let mut numbers: HashMap<String, u32> = HashMap::new();
-    let mut made_up = |file: &FileEntry| {
+/// Gives names, each once, also where case does not count.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    taken: HashSet<String>,
+    numbers: HashMap<String, u32>,
+}
+
+impl Names {
+    /// A name that is in use already.
+    pub(super) fn reserve(&mut self, name: &str) {
+        self.taken.insert(name.to_lowercase());
+    }
+
+    /// A name for each file.
+    pub(super) fn assign(&mut self, files: &[&FileEntry]) -> Vec<String> {
+        // First all names that the server gives, so that a made-up one never takes a later file's own name.
+        let given: Vec<Option<String>> = files
+            .iter()
+            .map(|file| name_in_link(&file.url).filter(|name| self.taken.insert(name.to_lowercase())))
+            .collect();
+        files.iter().zip(given).map(|(file, name)| name.unwrap_or_else(|| self.made_up(file))).collect()
+    }
+
+    fn made_up(&mut self, file: &FileEntry) -> String {
         let stem = stem(file);
-        let number = numbers.entry(stem.clone()).or_default();
+        let number = self.numbers.entry(stem.clone()).or_default();
         loop {
             *number += 1;
             let name = format!("{stem}_{number}{SUFFIX}");
-            if taken.insert(name.to_lowercase()) {
+            if self.taken.insert(name.to_lowercase()) {
                 return name;
             }
         }
-    };
-    files.iter().zip(given).map(|(file, name)| name.unwrap_or_else(|| made_up(file))).collect()
+    }
 }
 
 fn name_in_link(url: &Url) -> Option<String> {
@@ -73,7 +86,8 @@ mod tests {
             sha256: None,
             extension: None,
         };
-        file_names(&files.iter().map(entry).collect::<Vec<_>>())
+        let entries: Vec<FileEntry> = files.iter().map(entry).collect();
+        Names::default().assign(&entries.iter().collect::<Vec<_>>())
     }
 
     #[test]
@@ -110,6 +124,24 @@ mod tests {
             ]),
             ["patient_2.ndjson", "patient_1.ndjson", "Patient_3.ndjson"]
         );
+    }
+
+    #[test]
+    fn a_reserved_name_is_not_given_again() {
+        let entry = |url: &str| FileEntry {
+            section: Section::Output,
+            resource_type: Some("Patient".to_owned()),
+            url: url.parse().unwrap(),
+            count: None,
+            bytes: None,
+            sha256: None,
+            extension: None,
+        };
+        let mut names = Names::default();
+        names.reserve("Patient_1.ndjson");
+        let (same, made_up) = (entry("https://h.example/patient_1.ndjson"), entry("https://h.example/x"));
+        assert_eq!(names.assign(&[&same, &made_up]), ["Patient_2.ndjson", "Patient_3.ndjson"]);
+        assert_eq!(names.assign(&[&made_up]), ["Patient_4.ndjson"]);
     }
 
     #[test]

@@ -1,6 +1,13 @@
-//! What a server says when it refuses: an OperationOutcome, an OAuth error, a problem document, or anything else.
+//! What a server says when it refuses: an OperationOutcome, an OAuth error, a problem document, or anything else;
+//! and what the OperationOutcomes of its error files say.
+
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
 
 use serde::Deserialize;
+
+use super::error::ExportError;
 
 /// Longest explanation passed on, in characters.
 const LONGEST: usize = 600;
@@ -19,6 +26,9 @@ pub(super) struct ServerSays {
     pub(super) transient: bool,
 }
 
+/// Different texts of error files that are shown; the files have them all.
+const MOST_WARNINGS: usize = 20;
+
 #[derive(Deserialize)]
 struct Body {
     #[serde(default)]
@@ -31,6 +41,7 @@ struct Body {
 
 #[derive(Deserialize)]
 struct Issue {
+    severity: Option<String>,
     #[serde(default)]
     code: String,
     diagnostics: Option<String>,
@@ -73,6 +84,73 @@ impl ServerSays {
 impl Issue {
     fn into_text(self) -> String {
         self.diagnostics.or(self.details.and_then(|d| d.text)).unwrap_or(self.code)
+    }
+}
+
+/// What error files say, each text once.
+#[derive(Debug, Default)]
+pub(super) struct Warnings {
+    /// How often each was said, by its place in `texts`.
+    counts: HashMap<String, u64>,
+    texts: Vec<String>,
+    left_out: u64,
+}
+
+impl Warnings {
+    /// Reads an error file.
+    pub(super) async fn read(&mut self, path: &Path) -> Result<(), ExportError> {
+        let owned = path.to_owned();
+        let read = move || -> std::io::Result<Warnings> {
+            let mut warnings = Warnings::default();
+            for line in BufReader::new(std::fs::File::open(owned)?).split(b'\n') {
+                warnings.add(&line?);
+            }
+            Ok(warnings)
+        };
+        let found = tokio::task::spawn_blocking(read).await;
+        let found = found.unwrap_or_else(|gone| Err(std::io::Error::other(gone)));
+        let found = found.map_err(|source| ExportError::io("read", path, source))?;
+        for text in found.texts {
+            let count = found.counts.get(&text).copied().unwrap_or_default();
+            self.count(text, count);
+        }
+        self.left_out += found.left_out;
+        Ok(())
+    }
+
+    fn add(&mut self, line: &[u8]) {
+        let Ok(outcome) = serde_json::from_slice::<Body>(line) else { return };
+        for issue in outcome.issue {
+            let severity = issue.severity.clone().unwrap_or_else(|| "error".to_owned());
+            let text = format!("{}: {}", printable(&severity), printable(&issue.into_text()));
+            self.count(text, 1);
+        }
+    }
+
+    fn count(&mut self, text: String, count: u64) {
+        if let Some(known) = self.counts.get_mut(&text) {
+            *known += count;
+        } else if self.texts.len() < MOST_WARNINGS {
+            self.texts.push(text.clone());
+            self.counts.insert(text, count);
+        } else {
+            self.left_out += count;
+        }
+    }
+
+    /// A line for each text, in the order in which they came.
+    pub(super) fn lines(&self) -> Vec<String> {
+        let mut lines: Vec<String> = Vec::new();
+        for text in &self.texts {
+            match self.counts.get(text) {
+                Some(count) if *count > 1 => lines.push(format!("the server reports {text} ({count} times)")),
+                _ => lines.push(format!("the server reports {text}")),
+            }
+        }
+        if self.left_out > 0 {
+            lines.push(format!("{} more reports are in the error files", self.left_out));
+        }
+        lines
     }
 }
 
@@ -124,6 +202,24 @@ mod tests {
         let says = ServerSays::read(br#"{"error":"invalid_scope","error_description":"nothing left"}"#);
         assert_eq!(says.text, "invalid_scope: nothing left");
         assert_eq!(says.oauth_error.as_deref(), Some("invalid_scope"));
+    }
+
+    #[test]
+    fn what_error_files_say_is_told_once_and_within_bounds() {
+        let mut warnings = Warnings::default();
+        warnings
+            .add(br#"{"issue":[{"severity":"warning","code":"x","diagnostics":"no\u001b such patient"}]}"#);
+        warnings.add(br#"{"issue":[{"code":"exception"},{"code":"exception"}]}"#);
+        warnings.add(b"no json");
+        assert_eq!(
+            warnings.lines(),
+            ["the server reports warning: no such patient", "the server reports error: exception (2 times)"]
+        );
+        for number in 0..30 {
+            warnings.count(number.to_string(), 1);
+        }
+        assert_eq!(warnings.lines().len(), MOST_WARNINGS + 1);
+        assert_eq!(warnings.lines().last().unwrap(), "12 more reports are in the error files");
     }
 
     #[test]

@@ -1,5 +1,4 @@
-//! Polling (Bulk Data IG, Status Request): waits as long as the server says, bears with passing failures, and puts
-//! the pages of the manifest together.
+//! Polling (Bulk Data IG, Status Request): waits as long as the server says, and bears with passing failures.
 
 use std::time::Duration;
 
@@ -11,20 +10,22 @@ use url::Url;
 use super::client::{Client, refusal};
 use super::error::ExportError;
 use super::http::{MANIFEST_BYTES, SMALL_BODY_BYTES, body};
-use super::manifest::{Manifest, Page};
+use super::manifest::Page;
 use super::outcome::{ServerSays, printable};
 use super::progress::Progress;
 use super::retry_after::{Backoff, retry_after};
 
 const WHAT: &str = "asking for the status";
+pub(super) const FAILED: &str = "the export failed (--restart starts a new one)";
 /// Failures in a row, which is about two minutes when the server names no pause.
 const MOST_FAILURES: u32 = 8;
-const MOST_PAGES: usize = 10_000;
 
 /// What one poll says.
 enum Answer {
+    /// Not yet; with a manifest of what is ready, if the server offers that.
     Running {
         progress: Option<String>,
+        page: Option<Page>,
         pause: Option<Duration>,
     },
     /// Not now, but perhaps later.
@@ -35,59 +36,76 @@ enum Answer {
     Complete(Page),
 }
 
-impl Client {
-    /// Waits until the export at `status_url` is complete.
-    pub(super) async fn wait(&self, status_url: &Url, progress: &Progress) -> Result<Manifest, ExportError> {
-        let first = self.wait_page(status_url, progress).await?;
-        let mut manifest = first.manifest;
-        let mut next = first.next;
-        let mut pages = 1;
-        while let Some(url) = next {
-            if pages == MOST_PAGES {
-                return Err(ExportError::Protocol {
-                    what: WHAT,
-                    problem: format!(
-                        "the manifest has more than {MOST_PAGES} pages, or its links go in a circle"
-                    ),
-                });
-            }
-            let page = self.wait_page(&url, progress).await?;
-            manifest.append(page.manifest);
-            next = page.next;
-            pages += 1;
-        }
-        Ok(manifest)
+/// What the server says of one page of the manifest.
+#[derive(Debug)]
+pub(super) enum Polled {
+    /// The export is running, and the page may still grow.
+    Running(Option<Page>),
+    /// The page is as it will be.
+    Complete(Page),
+}
+
+/// Asks for one page until it is complete, with the pauses that this takes.
+pub(super) struct Polls<'a> {
+    client: &'a Client,
+    url: Url,
+    status_url: &'a Url,
+    progress: &'a Progress,
+    backoff: Backoff,
+    /// To wait before the next request.
+    pause: Option<Duration>,
+}
+
+impl<'a> Polls<'a> {
+    /// `status_url` is what an error may name; the address of a further page may be signed.
+    pub(super) fn new(client: &'a Client, url: Url, status_url: &'a Url, progress: &'a Progress) -> Self {
+        Polls { client, url, status_url, progress, backoff: Backoff::new(), pause: None }
     }
 
-    async fn wait_page(&self, url: &Url, progress: &Progress) -> Result<Page, ExportError> {
-        let mut backoff = Backoff::new();
+    /// The next answer; passing failures are borne with.
+    pub(super) async fn next(&mut self) -> Result<Polled, ExportError> {
         let mut failures = 0;
         loop {
-            let pause = match self.poll(url).await? {
-                Answer::Complete(page) => return Ok(page),
-                Answer::Running { progress: text, pause } => {
-                    failures = 0;
-                    progress.waiting(text.as_deref());
-                    pause
+            if let Some(pause) = self.pause.take() {
+                tokio::time::sleep(pause).await;
+            }
+            let (answer, pause) = match self.client.poll(&self.url).await? {
+                Answer::Complete(page) => return Ok(Polled::Complete(page)),
+                Answer::Running { progress, page, pause } => {
+                    self.progress.waiting(progress.as_deref());
+                    (Some(Polled::Running(page)), pause)
                 }
                 Answer::Failing { why, pause } => {
                     failures += 1;
                     if failures > MOST_FAILURES {
-                        return Err(ExportError::PollFailures {
-                            failures,
-                            last: why,
-                            status_url: url.clone(),
-                        });
+                        let status_url = self.status_url.clone();
+                        return Err(ExportError::PollFailures { failures, last: why, status_url });
                     }
-                    progress.waiting(Some(&format!("{why}; trying again")));
-                    pause
+                    self.progress.waiting(Some(&format!("{why}; trying again")));
+                    (None, pause)
                 }
             };
-            let backoff = backoff.next();
-            tokio::time::sleep(pause.unwrap_or(backoff)).await;
+            let backoff = self.backoff.next();
+            self.pause = Some(pause.unwrap_or(backoff));
+            if let Some(answer) = answer {
+                return Ok(answer);
+            }
         }
     }
 
+    /// A page that was told before, with the links that are in force now.
+    pub(super) async fn again(mut self) -> Result<Page, ExportError> {
+        loop {
+            match self.next().await? {
+                Polled::Complete(page) | Polled::Running(Some(page)) => return Ok(page),
+                Polled::Running(None) => {}
+            }
+        }
+    }
+}
+
+impl Client {
+    /// Asks once.
     async fn poll(&self, url: &Url) -> Result<Answer, ExportError> {
         let request = || self.http.get(url).header(ACCEPT, "application/json, application/fhir+json");
         let response = match self.authorized(WHAT, url, request).await {
@@ -106,7 +124,11 @@ impl Client {
             },
             StatusCode::ACCEPTED => {
                 let headers = response.headers();
-                Ok(Answer::Running { progress: x_progress(headers), pause: retry_after(headers, Utc::now()) })
+                let (progress, pause) = (x_progress(headers), retry_after(headers, Utc::now()));
+                // What does not come as a manifest of files that are ready is only an explanation: all files are in
+                // the manifest of the end, too.
+                let bytes = body(WHAT, response, MANIFEST_BYTES).await.unwrap_or_default();
+                Ok(Answer::Running { progress, page: Page::parse(&bytes, url).ok(), pause })
             }
             StatusCode::NOT_FOUND | StatusCode::GONE => Err(ExportError::Gone),
             _ => failure(response).await,
@@ -134,7 +156,7 @@ async fn failure(response: Response) -> Result<Answer, ExportError> {
     }
     // 401, 403 and redirects are about the request, not about the export.
     let about_request = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
-    let what = if about_request || status.is_redirection() { WHAT } else { "the export failed" };
+    let what = if about_request || status.is_redirection() { WHAT } else { FAILED };
     Err(refusal(what, status, says, pause))
 }
 

@@ -72,18 +72,24 @@ impl Progress {
     /// A poll said "not yet"; `text` is the server's own word on it.
     pub(super) fn waiting(&self, text: Option<&str>) {
         let text = text.unwrap_or("in progress");
+        let text = match self.files.load(Ordering::Relaxed) {
+            0 => text.to_owned(),
+            _ => format!("{}; {text}", self.files_text()),
+        };
         match &self.sink {
             Sink::Silent => {}
-            Sink::Bar(bar) => bar.set_message(text.to_owned()),
-            Sink::Lines(next) => self.line(next, || text.to_owned()),
+            Sink::Bar(bar) => bar.set_message(text),
+            Sink::Lines(next) => self.line(next, || text),
         }
     }
 
-    /// Downloads begin: so many files, of so many bytes if that is known.
+    /// There are so many files to download by now, of so many bytes if that is known.
     pub(super) fn downloading(&self, files: u64, bytes: Option<u64>) {
-        self.files.store(files, Ordering::Relaxed);
+        let before = self.files.swap(files, Ordering::Relaxed);
         let Sink::Bar(bar) = &self.sink else { return };
-        bar.reset();
+        if before == 0 {
+            bar.reset();
+        }
         match bytes {
             Some(bytes) => {
                 bar.set_style(style("{prefix}{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {wide_msg}"));
@@ -168,6 +174,9 @@ mod tests {
         bar.set_style(style(WAITING));
         progress.waiting(Some("62%"));
         assert_eq!(bar.message(), "62%");
+        progress.downloading(2, Some(1));
+        progress.waiting(Some("80%"));
+        assert_eq!(bar.message(), "0 of 2 files; 80%");
         progress.downloading(1200, None);
         progress.downloading(1200, Some(1000));
         progress.received(700);

@@ -1,18 +1,16 @@
 //! What came out of an export.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use comfy_table::{CellAlignment, Table, presets};
 use indicatif::{HumanBytes, HumanCount};
 use serde::Serialize;
-use url::Url;
 
-use super::download::Fetched;
-use super::manifest::{Manifest, Section};
+use super::manifest::Section;
+use super::record::Record;
 
 /// An export that is complete and verified.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Summary {
     /// Status URL of the export at the server.
     pub status_url: String,
@@ -24,7 +22,7 @@ pub struct Summary {
     pub files: u64,
     /// Bytes of the output files.
     pub bytes: u64,
-    /// From before the kick-off until everything was on disk.
+    /// From the kick-off until everything was on disk, also where that took several runs.
     pub seconds: f64,
     /// Resources by type.
     pub by_type: BTreeMap<String, u64>,
@@ -32,27 +30,42 @@ pub struct Summary {
     pub error_outcomes: u64,
     /// Resources reported as deleted.
     pub deleted: u64,
+    /// Everything was here before: nothing was asked of the server.
+    pub already_complete: bool,
+    /// What became of the current state, where one is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub merged: Option<Merged>,
+}
+
+/// What merging a run into the current state did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Merged {
+    /// Number of the run, from 1.
+    pub run: u64,
+    /// Resources that were added or replaced.
+    pub written: u64,
+    /// Resources that were removed, of those that the server reports as deleted.
+    pub removed: u64,
+    /// Resources in the files that were written anew.
+    pub current: u64,
 }
 
 impl Summary {
-    pub(super) fn new(status_url: &Url, manifest: &Manifest, fetched: &[Fetched], elapsed: Duration) -> Self {
+    /// The summary of an export that is complete.
+    pub(super) fn of(record: &Record) -> Self {
+        let took = record.completed_at.unwrap_or(record.kicked_off_at) - record.kicked_off_at;
         let mut summary = Summary {
-            status_url: status_url.to_string(),
-            transaction_time: manifest.transaction_time.clone(),
-            resources: 0,
-            files: 0,
-            bytes: 0,
-            seconds: (elapsed.as_secs_f64() * 1000.0).round() / 1000.0,
-            by_type: BTreeMap::new(),
-            error_outcomes: 0,
-            deleted: 0,
+            status_url: record.status_url.to_string(),
+            transaction_time: record.transaction_time.clone().unwrap_or_default(),
+            seconds: took.num_milliseconds().max(0) as f64 / 1000.0,
+            ..Summary::default()
         };
-        for file in fetched {
-            match file.section {
+        for file in &record.files {
+            match file.key.section {
                 Section::Output => {
                     summary.resources += file.resources;
                     summary.files += 1;
-                    summary.bytes += file.bytes;
+                    summary.bytes += file.received.bytes;
                     let name = file.resource_type.as_deref().unwrap_or("(several)");
                     *summary.by_type.entry(name.to_owned()).or_default() += file.resources;
                 }
@@ -88,7 +101,18 @@ impl Summary {
             let count = HumanCount(self.error_outcomes);
             text.push_str(&format!("\n{count} OperationOutcomes in the error files: read them"));
         }
-        if !self.transaction_time.is_empty() {
+        if self.already_complete {
+            text.push_str("\nthe export in this folder was complete already; nothing was downloaded");
+        }
+        if let Some(merged) = &self.merged {
+            text.push_str(&format!(
+                "\nrun {}: {} resources added or replaced, {} removed; the state is that of {}",
+                merged.run,
+                HumanCount(merged.written),
+                HumanCount(merged.removed),
+                self.transaction_time
+            ));
+        } else if !self.transaction_time.is_empty() {
             text.push_str(&format!("\nnext time: --since {}", self.transaction_time));
         }
         text

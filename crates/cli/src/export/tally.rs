@@ -2,6 +2,8 @@
 
 use aws_lc_rs::digest::{Context, SHA256};
 
+use serde::{Deserialize, Serialize};
+
 use super::manifest::FileEntry;
 
 /// A running count over the chunks of one file.
@@ -14,7 +16,7 @@ pub(super) struct Tally {
 }
 
 /// What was received.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Received {
     pub(super) bytes: u64,
     /// Lines that hold something; the last one counts without a line feed too.
