@@ -6,7 +6,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup build bins demo test fmt lint roundtrip chaos conformance bench sqlx check-sqlx
+.PHONY: help setup build bins demo test fmt lint roundtrip chaos properties conformance bench sqlx check-sqlx
 
 # A freshly installed cargo is found even before the shell was opened anew.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -30,6 +30,7 @@ help: ## This list
 	@echo '  make demo      ARGS="--once --json --patients N --dir DIR --listen ADDRESS --keep"'
 	@echo '  make roundtrip DATA=DIR  |  GENERATE=N [SEED=S] [LINE_BYTES=B]'
 	@echo '  make chaos     [N=KILLS]  with the same choice of data'
+	@echo '  make properties [DATA=DIR] [SEED=S] [N=CASES] [ARGS="--filters N --only CASE"]'
 	@echo '  make conformance [PATIENTS=300] [SEED=1] [US_CORE=6.1.0|7.0.0]'
 	@echo '  make bench     CASE=template  |  CASE=mapping [PATIENTS=10000] [SEED=1]'
 
@@ -61,6 +62,10 @@ roundtrip: bins ## Load NDJSON as a practice, export it, compare line for line
 
 chaos: bins ## The same while the worker is killed with kill -9, N times
 	@exec $(BIN)/chaos $(if $(N),--kills $(N)) $(TRIAL)
+
+properties: bins ## Random kick-offs and every search parameter, against a slow oracle
+	@exec $(BIN)/properties $(if $(DATA),--data '$(DATA)') $(if $(GENERATE),--generate $(GENERATE)) \
+	    $(if $(SEED),--seed $(SEED)) $(if $(N),--cases $(N)) $(ARGS)
 
 PATIENTS ?= $(if $(filter mapping,$(CASE)),10000,300)
 US_CORE ?= 6.1.0

@@ -119,8 +119,11 @@ impl Installation {
         Ok(name)
     }
 
-    /// A new folder.
-    pub(crate) fn new_folder(&self, what: &str) -> Result<PathBuf> {
+    /// A new folder, which goes with the installation.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn new_folder(&self, what: &str) -> Result<PathBuf> {
         let folder = self.folder.path().join(format!("{what}-{}", self.number()));
         std::fs::create_dir(&folder)?;
         Ok(folder)

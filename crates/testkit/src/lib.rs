@@ -35,6 +35,7 @@ mod installation;
 pub mod oracle;
 mod ports;
 mod practice;
+pub mod properties;
 mod reference_ehr;
 mod settings;
 mod test_app;

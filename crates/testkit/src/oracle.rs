@@ -7,6 +7,7 @@
 
 mod files;
 mod names;
+pub mod search;
 pub mod sql_form;
 
 use std::borrow::Cow;

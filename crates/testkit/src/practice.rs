@@ -57,6 +57,13 @@ impl<'a> PracticeBuilder<'a> {
 
     /// Stamps of the source may lie so many seconds before their commit.
     #[must_use]
+    pub fn history_since(mut self, instant: &str) -> Self {
+        self.source["history_since"] = instant.into();
+        self
+    }
+
+    /// Seconds that a stamp may lie before its commit.
+    #[must_use]
     pub fn late_commit_allowance_s(mut self, seconds: u32) -> Self {
         self.source["late_commit_allowance_s"] = seconds.into();
         self
