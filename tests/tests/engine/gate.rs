@@ -29,6 +29,14 @@ impl Gate {
         Self::close(world, relation, "id, patient_id, last_updated, resource", &condition).await
     }
 
+    /// Contents of attachments with this id or a greater one cannot be fetched. What there is of them can be asked.
+    pub async fn before_contents(world: &World, id: &str) -> Result<Self> {
+        let columns = format!(
+            "id, patient_id, last_updated, public.gate(id, '{id}', content_type) AS content_type, content"
+        );
+        Self::close(world, "binary", &columns, "true").await
+    }
+
     async fn close(world: &World, relation: &str, columns: &str, condition: &str) -> Result<Self> {
         let mut connection = world.connection().await?;
         sqlx::query("SELECT pg_advisory_lock($1)").bind(LOCK).execute(&mut connection).await?;

@@ -13,6 +13,9 @@ fn group() -> Level {
     Level::Group("1.105681.22.0.1".to_owned())
 }
 
+/// The types that a Group export holds whole; Medication comes by reference.
+const WHOLE: [&str; 4] = ["Location", "Organization", "Practitioner", "PractitionerRole"];
+
 async fn members(world: &World, patients: &[&str]) -> Result<()> {
     world.app.group(&world.practice, "1.105681.22.0.1", patients).await?;
     Ok(())
@@ -35,6 +38,13 @@ async fn a_group_export_has_the_rows_of_the_members_and_the_whole_directory() ->
     let world = World::of(options().set("export.shard_rows", 25).set("export.page_rows", 4)).await?;
     populate(&world).await?;
     world.source("DELETE FROM fhir_export.observation WHERE patient_id = 'p-7'").await?;
+    for (patient, medication) in [("p-1", "d-3"), ("p-3", "d-4")] {
+        let id = format!("for-{patient}");
+        let body = format!(
+            r#"{{"resourceType":"MedicationRequest","id":"{id}","medicationReference":{{"reference":"Medication/{medication}"}}}}"#
+        );
+        world.practice.insert_body("MedicationRequest", &id, Some(patient), &body).await?;
+    }
     let cohort = ["p-1", "p-12", "p-2", "p-33", "p-40", "p-7", "unknown-patient"];
     members(&world, &cohort).await?;
 
@@ -44,10 +54,11 @@ async fn a_group_export_has_the_rows_of_the_members_and_the_whole_directory() ->
         world.assert_rows(&export, resource_type, &condition).await?;
         assert!(!export.ids(resource_type).is_empty(), "{resource_type} proves nothing");
     }
-    for resource_type in DIRECTORY {
+    for resource_type in WHOLE {
         world.assert_rows(&export, resource_type, "true").await?;
         assert_eq!(export.ids(resource_type).len(), 7);
     }
+    assert_eq!(export.ids("Medication"), ["d-3"], "what the members' requests refer to, and nothing else");
     assert_eq!(export.download.outcomes()?.len(), 0, "an unknown patient simply has no rows");
     Ok(())
 }
@@ -77,7 +88,7 @@ async fn with_since_who_joined_gets_everything_who_stayed_what_changed_and_who_l
     let observations = second.ids("Observation");
     assert!(observations.contains(&"new-p-1".to_owned()) && observations.contains(&"new-p-4".to_owned()));
     assert!(!observations.contains(&"new-p-3".to_owned()), "p-3 has left");
-    for resource_type in DIRECTORY {
+    for resource_type in WHOLE {
         world.assert_rows(&second, resource_type, &format!("last_updated > '{}'", first.time)).await?;
     }
     assert_eq!(second.ids("Practitioner"), ["d-3"]);
@@ -112,8 +123,8 @@ async fn an_empty_group_gives_a_completed_export_of_the_directory_alone() -> Res
     members(&world, &[]).await?;
     let export = world.export(&group(), &[]).await?;
     let types: Vec<String> = export.download.by_type().into_keys().collect();
-    assert_eq!(types, DIRECTORY);
-    for resource_type in DIRECTORY {
+    assert_eq!(types, WHOLE);
+    for resource_type in WHOLE {
         world.assert_rows(&export, resource_type, "true").await?;
     }
     Ok(())

@@ -4,6 +4,7 @@
 //! Where a test must catch a worker in the middle of something, a [`gate`] in the practice's database holds
 //! it there for as long as the test needs; nothing depends on who is quicker.
 
+mod attachments;
 mod crashes;
 mod endings;
 mod gate;
@@ -11,4 +12,5 @@ mod groups;
 mod late_writers;
 mod levels;
 mod privacy;
+mod properties;
 mod world;

@@ -4,6 +4,7 @@
 //! Each rule is a function over text that returns its violations, is applied to the repository in one test,
 //! and is proved able to fail on a small fixture in another.
 
+mod conformance;
 mod dependencies;
 mod documents;
 mod rust_text;

@@ -3,8 +3,6 @@
 //!
 //! With the variable `ONBOARDING_UPDATE` set, what is printed is written into the page instead.
 
-mod page;
-
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -16,7 +14,7 @@ use headgate_testkit::sqlx::{self, AssertSqlSafe, Connection as _, PgConnection}
 use headgate_testkit::{READER, TestApp, headgate};
 use tokio::process::Command;
 
-use page::Block;
+use crate::page::{self, Block};
 
 const PRACTICE: i64 = 100_491;
 
@@ -29,11 +27,12 @@ async fn the_worked_example_of_connecting_an_ehr_runs_as_it_is_written() -> Resu
     let path = root().join("docs/ONBOARDING.md");
     let mut markdown = std::fs::read_to_string(&path)?;
     let update = std::env::var_os("ONBOARDING_UPDATE").is_some();
+    let mut end = 0;
     for block in page::blocks(&markdown)? {
         let printed = desk.follow(&block).await?;
         let Block::Sh { script, prints: Some(expected) } = &block else { continue };
         if update {
-            markdown = page::with_output(&markdown, expected, &printed);
+            (markdown, end) = page::with_output(&markdown, end, expected, &printed);
         } else {
             page::ensure_alike(script, &printed, expected)?;
         }

@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use headgate_testkit::domain::ResourceType;
 use headgate_testkit::domain::practice::UsCore;
 use headgate_testkit::oracle::sql_form::{SqlForm, normal_form};
 use headgate_testkit::serde_json::{self, Value, json};
@@ -790,6 +791,22 @@ async fn a_merge_moves_the_records_to_the_winner_in_exports_of_his_group() -> Re
 
 // Whole streams.
 
+/// Which resources of a type a Group export has: those of the members, `$1`, the directory, and the Medication that the
+/// members' resources refer to.
+fn of_members(form: &SqlForm, resource_type: ResourceType) -> Result<String> {
+    if resource_type != ResourceType::Medication {
+        return Ok("s.patient_id IS NULL OR s.patient_id = ANY ($1)".to_owned());
+    }
+    let mut referred = Vec::new();
+    for t in [ResourceType::MedicationRequest, ResourceType::MedicationDispense] {
+        referred.push(format!(
+            "SELECT q.resource #>> '{{medicationReference,reference}}' FROM ({}) q WHERE q.patient_id = ANY ($1)",
+            form.query(t)?
+        ));
+    }
+    Ok(format!("'Medication/' || (s.resource ->> 'id') IN ({})", referred.join(" UNION ALL ")))
+}
+
 #[tokio::test]
 async fn a_group_export_has_exactly_the_rows_of_its_members_and_the_directory() -> Result<()> {
     let small_pages = options().set("export.shard_rows", 40).set("export.page_rows", 7);
@@ -804,9 +821,9 @@ async fn a_group_export_has_exactly_the_rows_of_its_members_and_the_directory() 
     let mut with_members = 0;
     for resource_type in form.types() {
         let expected = format!(
-            "SELECT s.resource::text FROM ({}) s WHERE s.patient_id IS NULL OR s.patient_id = ANY ($1)
-             ORDER BY s.resource::text COLLATE \"C\"",
-            form.query(resource_type)?
+            "SELECT s.resource::text FROM ({}) s WHERE {} ORDER BY s.resource::text COLLATE \"C\"",
+            form.query(resource_type)?,
+            of_members(&form, resource_type)?
         );
         let expected: Vec<String> =
             sqlx::query_scalar(AssertSqlSafe(expected)).bind(&members).fetch_all(ehr).await?;

@@ -241,8 +241,8 @@ fn parameters_that_are_unknown_or_malformed_are_refused_by_name() -> Result<()> 
             ("_type", "Patient,patient", "patient"),
             ("_type", "Coverage", "Coverage"),
             ("_type", "", "_type"),
-            ("_typeFilter", "Patient?active=true", "_typeFilter"),
-            ("_elements", "id", "_elements"),
+            ("_typeFilter", "Patient?active:not=true", "_typeFilter"),
+            ("_elements", "Patient.name.family", "_elements"),
             ("organizeOutputBy", "Patient", "organizeOutputBy"),
             ("patient", "Patient/x", "patient"),
             ("_Since", "2022-10-01T00:00:00Z", "_Since"),
@@ -262,7 +262,8 @@ fn parameters_that_are_unknown_or_malformed_are_refused_by_name() -> Result<()> 
             }
         }
         // Everything that is wrong is told at once.
-        let query = [("_type", "MissingType"), ("_since", "2022-10-01"), ("_elements", "id")];
+        let query =
+            [("_type", "MissingType"), ("_since", "2022-10-01"), ("_elements", "Patient.name.family")];
         let issues = refusal(&client.kick_off(&Level::System, &query).await?, 400, &[client.token()])?;
         ensure!(issues.len() == 3, "{issues:?}");
         stage.assert_quiet(&app).await
@@ -333,8 +334,8 @@ fn what_is_no_operation_is_404_and_a_wrong_method_405() -> Result<()> {
             refusal(&answer, 404, &[client.token()]).with_context(|| path.to_owned())?;
         }
         for (method, path, allowed) in [
-            (Method::PUT, "$export", "GET"),
-            (Method::DELETE, "Patient/$export", "GET"),
+            (Method::PUT, "$export", "GET, POST"),
+            (Method::DELETE, "Patient/$export", "GET, POST"),
             (Method::PUT, "fhir-services/$export-status/1", "GET, DELETE"),
             (Method::POST, "metadata", "GET, HEAD"),
         ] {

@@ -214,6 +214,14 @@ pub async fn fill(practice: &Practice) -> Result<()> {
                 "Patient" => patient.to_owned(),
                 other => format!("{}-of-{patient}", other.to_lowercase()),
             };
+            if resource_type == "MedicationRequest" {
+                // A Group export holds the Medication that its members' requests refer to.
+                let body = format!(
+                    r#"{{"id":"{id}","medicationReference":{{"reference":"Medication/medication-1"}},"resourceType":"MedicationRequest"}}"#
+                );
+                practice.insert_body(resource_type, &id, Some(patient), &body).await?;
+                continue;
+            }
             practice.insert(resource_type, &id, Some(patient)).await?;
         }
     }

@@ -1,4 +1,4 @@
-//! A page of commands and what they print.
+//! A page of commands and what they print, as [`crate::onboarding`] and [`crate::api_page`] run them.
 //!
 //! What a fenced block is follows from the words behind its fence:
 //!
@@ -6,7 +6,7 @@
 //!   it must succeed.
 //! - `sql`: run in the EHR's database as its owner.
 //! - `sql FILE`, `json FILE`: a part of that file, word for word.
-//! - `sh example`, `sql example`: not run, because it depends on where the reader is.
+//! - `sh example`, `sql example`, `python example`: not run, because it depends on where the reader is.
 
 use anyhow::{Context as _, Result, bail, ensure};
 
@@ -28,7 +28,7 @@ pub fn blocks(markdown: &str) -> Result<Vec<Block>> {
         let text = text.join("\n");
         let (language, what) = info.split_once(' ').unwrap_or((info, ""));
         match (language, what) {
-            ("sh" | "sql", "example") => {}
+            ("sh" | "sql" | "python", "example") => {}
             ("sh", "") => blocks.push(Block::Sh { script: text, prints: None }),
             ("sql", "") => blocks.push(Block::Sql(text)),
             ("sql" | "json", file) => blocks.push(Block::Excerpt { file: file.to_owned(), text }),
@@ -42,11 +42,15 @@ pub fn blocks(markdown: &str) -> Result<Vec<Block>> {
     Ok(blocks)
 }
 
-/// The page with another output in place of one.
-pub fn with_output(markdown: &str, expected: &str, printed: &str) -> String {
+/// The page with another output in place of one, which is sought from `from` on; and where the new one ends, for outputs
+/// may be alike.
+pub fn with_output(markdown: &str, from: usize, expected: &str, printed: &str) -> (String, usize) {
     let block = |text: &str| format!("```text\n{text}\n```\n");
     let printed: Vec<&str> = printed.lines().map(str::trim_end).collect();
-    markdown.replacen(&block(expected), &block(printed.join("\n").trim_end()), 1)
+    let (before, behind) = markdown.split_at(from);
+    let new = block(printed.join("\n").trim_end());
+    let end = from + behind.find(&block(expected)).unwrap_or_default() + new.len();
+    (before.to_owned() + &behind.replacen(&block(expected), &new, 1), end)
 }
 
 /// Compares outputs, but for what varies: times and rates, versions, the planner's estimates and the width of tables.
@@ -97,7 +101,11 @@ mod tests {
 
     #[test]
     fn an_output_can_be_put_in_place_of_another() {
-        assert_eq!(with_output("a\n```text\nb\n```\nc", "b", "d  \ne\n"), "a\n```text\nd\ne\n```\nc");
+        let page = "a\n```text\nb\n```\nc\n```text\nb\n```\n";
+        let (page, end) = with_output(page, 0, "b", "d  \ne\n");
+        assert_eq!(page, "a\n```text\nd\ne\n```\nc\n```text\nb\n```\n");
+        assert_eq!(&page[end..], "c\n```text\nb\n```\n");
+        assert_eq!(with_output(&page, end, "b", "d\ne").0, "a\n```text\nd\ne\n```\nc\n```text\nd\ne\n```\n");
     }
 
     #[test]
