@@ -88,7 +88,7 @@ like any other.
 
 Output is NDJSON, in files of one resource type and at most 1000 resources, unless the practice says otherwise. Exports of \
 patients and of groups hold the resources of the patients' compartments and, as context, the practice's directory \
-(Location, Organization, Practitioner, PractitionerRole) and Medication.";
+(Location, Organization, Practitioner, PractitionerRole) and the Medication that is referred to or changed.";
 
 /// A type that is exported, with the parameters that `_typeFilter` may have for it. It has no interactions: there is
 /// no other way to its resources than an export.

@@ -86,7 +86,18 @@ pub fn authorize(
     Ok(authorized(request, types, consent))
 }
 
-fn authorized(request: ExportRequest, types: BTreeSet<ResourceType>, consent: &Consent) -> AuthorizedExport {
+fn authorized(
+    mut request: ExportRequest,
+    types: BTreeSet<ResourceType>,
+    consent: &Consent,
+) -> AuthorizedExport {
+    if request.selection.provenance.is_some() && !types.contains(&ResourceType::Provenance) {
+        request.selection.provenance = None;
+        request.ignore(
+            "includeAssociatedData was ignored: Provenance is not covered by token and consent, or this practice has none"
+                .to_owned(),
+        );
+    }
     AuthorizedExport { request, types, consent_id: consent.id }
 }
 

@@ -173,6 +173,12 @@ fn found(
         " WHERE t.resource_type = {resource_type}::text AND {within} AND t.deleted_at <= {up_to}
             AND t.id COLLATE \"C\" ~ '^[A-Za-z0-9.-]{{1,64}}$'"
     ));
+    // What was deleted once more after that may have been there meanwhile, and then it is in the output; the next
+    // export tells the later deletion.
+    statement.push(&format!(
+        " AND NOT EXISTS (SELECT FROM {table} l WHERE l.resource_type = t.resource_type AND l.id = t.id
+                             AND l.deleted_at > {up_to} AND l.deleted_at < 'infinity')"
+    ));
     if let Some(until) = ask.until {
         let until = statement.bind(until);
         statement.push(&format!(" AND t.deleted_at < {until}"));

@@ -53,7 +53,8 @@ async fn tombstones_of_the_window_come_once_in_order_with_the_owners_of_what_is_
              ('nobodys', NULL, now(), '{}'), ('other', 'p', now(), '{}');
          INSERT INTO fhir_export.tombstone VALUES
              ('Goal', 'gone', 'p', '2024-01-11Z'), ('Goal', 'gone', 'p', '2024-01-12Z'),
-             ('Goal', 'gone', 'q', '2024-01-25Z'), ('Goal', 'back', 'p', '2024-01-11Z'),
+             ('Goal', 'again', 'p', '2024-01-12Z'), ('Goal', 'again', 'q', '2024-01-25Z'),
+             ('Goal', 'back', 'p', '2024-01-11Z'),
              ('Goal', 'moved', 'p', '2024-01-11Z'), ('Goal', 'nobodys', NULL, '2024-01-11Z'),
              ('Goal', 'B-first', 'q', '2024-01-15Z'), ('Goal', 'practice', NULL, '2024-01-15Z'),
              ('Goal', 'at-since', 'p', '2024-01-10Z'), ('Goal', 'just-after', 'p', '2024-01-10T00:00:00.000001Z'),
@@ -183,9 +184,12 @@ async fn many_tombstones_are_looked_up_by_index_or_in_one_reading_of_the_relatio
          "$when": "kind = 'k'"}]}"#;
     let mapped = mapped(&source, "Observation", vitals).await;
     let relations = [[ready], [mapped]];
+    // Of the relations; the tombstones are few.
+    let scans =
+        |plan: &str| plan.matches("Seq Scan on").count() - plan.matches("Seq Scan on tombstone").count();
     for relations in &relations {
         let plan = plan(&source, &ask(relations, TombstonesOf::Everybody)).await;
-        assert!(plan.contains("Hash Join") && plan.matches("Seq Scan on").count() == 2, "{plan}");
+        assert!(plan.contains("Hash Join") && scans(&plan) == 1, "{plan}");
     }
     db.execute(
         "CREATE INDEX ON fhir_export.goal (id COLLATE \"C\");
@@ -194,8 +198,7 @@ async fn many_tombstones_are_looked_up_by_index_or_in_one_reading_of_the_relatio
     .await;
     for relations in &relations {
         let plan = plan(&source, &ask(relations, TombstonesOf::Everybody)).await;
-        // Left is the scan of the tombstones, which are few.
-        assert!(plan.contains("Index Cond") && plan.matches("Seq Scan on").count() == 1, "{plan}");
+        assert!(plan.contains("Index Cond") && scans(&plan) == 0, "{plan}");
     }
 }
 

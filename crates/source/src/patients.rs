@@ -1,6 +1,8 @@
-//! Which patients a source knows.
+//! Which patients a source knows, and which of its resources changed.
 
 use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
 
 use crate::catalog::get;
 use crate::statement::{Shape, Statement};
@@ -38,6 +40,41 @@ impl Source {
         }
         Ok(existing)
     }
+
+    /// The ids of rows that changed after `since` and before `until`, in byte order after `after`.
+    ///
+    /// # Errors
+    /// As for any transaction.
+    pub async fn changed_rows(
+        &self,
+        relation: &Relation,
+        marker: &Marker,
+        since: DateTime<Utc>,
+        until: Option<DateTime<Utc>>,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<String>, SourceError> {
+        let from = Shape::new(self.schema(), relation)?.from();
+        let mut statement =
+            Statement::new(format!("SELECT r.id::text AS id FROM {from} WHERE r.id IS NOT NULL"));
+        let since = statement.bind(since);
+        statement.push(&format!(" AND (r.last_updated > {since} OR r.last_updated IS NULL)"));
+        if let Some(until) = until {
+            let until = statement.bind(until);
+            statement.push(&format!(" AND (r.last_updated < {until} OR r.last_updated IS NULL)"));
+        }
+        if let Some(after) = after {
+            let after = statement.bind(after);
+            statement.push(&format!(" AND r.id COLLATE \"C\" > {after}::text"));
+        }
+        let limit = statement.bind(i64::from(limit));
+        statement.push(&format!(" ORDER BY r.id COLLATE \"C\" LIMIT {limit}"));
+        let mut tx = self.begin(marker).await?;
+        let rows = tx.fetch_all(statement, Some(&relation.name)).await?;
+        let ids = rows.iter().map(|row| get(row, "id")).collect::<Result<_, _>>()?;
+        tx.finish().await?;
+        Ok(ids)
+    }
 }
 
 #[cfg(test)]
@@ -69,5 +106,27 @@ mod tests {
         let expected = ["p1".to_owned()].into_iter().chain((2900..=3000).map(|n| format!("p{n}")));
         assert_eq!(existing, expected.collect());
         assert!(source.existing_patients(&relation, &marker, &[]).await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn rows_that_changed_within_the_bounds_are_listed_page_by_page() {
+        let db = TestDatabase::create("rows_changed").await;
+        db.execute(
+            "CREATE TABLE fhir_export.medication (id text, patient_id text, last_updated timestamptz, resource text);
+             INSERT INTO fhir_export.medication VALUES ('a', NULL, '2024-01-01Z', '{}'), ('B', NULL, '2024-01-03Z', '{}'),
+                 ('c', NULL, '2024-01-02Z', '{}'), ('d', NULL, NULL, '{}'), (NULL, NULL, '2024-01-03Z', '{}')",
+        )
+        .await;
+        let source = db.source();
+        let (relation, marker) = relation_and_marker(&source, ResourceType::Medication).await;
+        let time = |text: &str| text.parse::<chrono::DateTime<chrono::Utc>>().unwrap();
+        let since = time("2024-01-01T00:00:00Z");
+        let until = Some(time("2024-01-03T00:00:00Z"));
+        let ids = source.changed_rows(&relation, &marker, since, None, None, 2).await.unwrap();
+        assert_eq!(ids, ["B", "c"]);
+        let ids = source.changed_rows(&relation, &marker, since, None, Some("c"), 2).await.unwrap();
+        assert_eq!(ids, ["d"]);
+        let ids = source.changed_rows(&relation, &marker, since, until, None, 9).await.unwrap();
+        assert_eq!(ids, ["c", "d"]);
     }
 }

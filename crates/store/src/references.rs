@@ -86,6 +86,49 @@ impl Store {
         Ok(())
     }
 
+    /// Adds ids that are wanted although nothing was found to refer to them; with `done` the stream is marked as looked
+    /// through for such.
+    ///
+    /// # Errors
+    /// [`Error::LeaseLost`]; or when the database fails.
+    pub async fn seed_references(
+        &self,
+        lease: &PlanLease,
+        stream: i16,
+        stream_type: StreamType,
+        ids: &[String],
+        done: bool,
+    ) -> Result<()> {
+        let mut tx = self.begin().await?;
+        plan::hold(&mut tx, lease, "planning").await?;
+        sqlx::query!(
+            "/* seed_references */
+             INSERT INTO headgate.export_reference (practice_number, export_id, resource_type, id)
+             SELECT $1, $2, $3, r.id FROM unnest($4::text[]) AS r(id)
+             ON CONFLICT (practice_number, export_id, resource_type, id) DO NOTHING",
+            lease.practice.get(),
+            lease.export.as_str(),
+            stream_type.name(),
+            ids,
+        )
+        .execute(&mut *tx)
+        .await?;
+        if done {
+            sqlx::query!(
+                "/* seed_references: done */
+                 UPDATE headgate.export_stream SET plan_cursor = '\"changed\"'
+                  WHERE practice_number = $1 AND export_id = $2 AND stream = $3",
+                lease.practice.get(),
+                lease.export.as_str(),
+                stream,
+            )
+            .execute(&mut *tx)
+            .await?;
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+
     /// Ends the planning of all streams that are read by reference.
     ///
     /// # Errors

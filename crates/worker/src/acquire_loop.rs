@@ -97,7 +97,8 @@ async fn run_step(context: &Arc<Context>, step: Acquired, acquired: Instant) {
         }
         Acquired::Finish(lease) => {
             let kept = context.keeper.keep(lease.token, of(&lease), acquired);
-            let result = guarded(finish::run(Arc::clone(context), lease.clone())).await;
+            let work = finish::run(Arc::clone(context), lease.clone(), kept.stop.clone());
+            let result = guarded(work).await;
             settle_step(context, "finish", &lease, &kept.stop, result).await;
         }
         Acquired::Purge(lease) => {

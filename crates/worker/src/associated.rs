@@ -48,8 +48,13 @@ pub struct Associated {
     /// The members of the shard, where it is read by members.
     members: Option<Vec<Member>>,
     programs: Vec<Program>,
-    /// Of the targets of the page: which are in the export.
+    /// The targets that were looked up for the page, and which of them are in the export.
+    looked_up: HashSet<Target>,
     found: HashSet<Target>,
+    /// Types of which what is referred to is exported: their resources are taken for exported.
+    by_reference: Vec<ResourceType>,
+    /// URLs of the practice's own resources begin with this.
+    base_url: String,
     /// When the last Provenance about a target was recorded, for the targets of these patients.
     last: HashMap<Target, Option<DateTime<Utc>>>,
     patients: BTreeSet<String>,
@@ -72,7 +77,12 @@ struct Provenance {
 
 impl Associated {
     /// For a shard of Provenance of an export that asks for it as associated data; else none.
-    pub async fn of(store: &Store, lease: &ShardLease, read: &Read) -> Result<Option<Self>, Error> {
+    pub async fn of(
+        store: &Store,
+        lease: &ShardLease,
+        read: &Read,
+        base_url: &str,
+    ) -> Result<Option<Self>, Error> {
         let wanted =
             lease.selection.provenance.filter(|_| read.relation.resource_type == ResourceType::Provenance);
         let Some(wanted) = wanted else { return Ok(None) };
@@ -93,7 +103,10 @@ impl Associated {
             streams,
             members,
             programs: read.relation.programs()?,
+            looked_up: HashSet::new(),
             found: HashSet::new(),
+            by_reference: lease.by_reference.iter().filter_map(|of| of.resource_type()).collect(),
+            base_url: base_url.to_owned(),
             last: HashMap::new(),
             patients: BTreeSet::new(),
         }))
@@ -107,17 +120,18 @@ impl Associated {
         cursor: Option<&Cursor>,
         limit: u32,
     ) -> Result<(), SourceError> {
+        self.looked_up.clear();
         self.found.clear();
         if self.last.len() > REMEMBERED {
             self.last.clear();
             self.patients.clear();
         }
         let (mut targets, mut patients) = (HashSet::new(), BTreeSet::new());
-        let programs = &self.programs;
+        let (programs, base) = (&self.programs, self.base_url.as_str());
         page(source, read, cursor, limit, |row| {
             patients.extend(row.patient_id.map(str::to_owned));
             each_line(row, read.relation.resource_type, programs, |_, line| {
-                targets.extend(provenance(line).into_iter().flat_map(|(_, targets)| targets));
+                targets.extend(provenance(line, base).into_iter().flat_map(|(_, targets)| targets));
             });
         })
         .await?;
@@ -130,6 +144,7 @@ impl Associated {
                 }
             }
         }
+        self.looked_up = targets;
         let new: BTreeSet<String> = patients.difference(&self.patients).cloned().collect();
         if !self.latest || new.is_empty() {
             return Ok(());
@@ -141,9 +156,10 @@ impl Associated {
 
     /// Whether not all resources of the type are exported.
     fn is_conditional(&self, t: ResourceType) -> bool {
-        self.since.is_some()
-            || self.selection.until.is_some()
-            || self.selection.type_filters.of(t).next().is_some()
+        !self.by_reference.contains(&t)
+            && (self.since.is_some()
+                || self.selection.until.is_some()
+                || self.selection.type_filters.of(t).next().is_some())
     }
 
     /// Finds out which of these resources are exported.
@@ -175,7 +191,7 @@ impl Associated {
                 };
                 let only_filters =
                     Selection { type_filters: self.selection.type_filters.clone(), ..Selection::default() };
-                let mut select = Select::new(t, &only_filters, Vec::new(), Some(ids));
+                let mut select = Select::new(t, &only_filters, Some(ids));
                 let found = &mut self.found;
                 all(source, &ask, |row| {
                     each_line(row, t, &stream.programs, |suffix, line| {
@@ -199,26 +215,40 @@ impl Associated {
     ) -> Result<(), SourceError> {
         let member = |id: &String| Member { patient_id: id.clone(), full_history: true };
         let scope = Scope::Cohort { members: patients.iter().map(member).collect() };
-        let ask = Read { scope, since: None, until: None, narrow: Vec::new(), ..read.clone() };
-        let (last, programs) = (&mut self.last, &self.programs);
-        all(source, &ask, |row| {
-            each_line(row, read.relation.resource_type, programs, |_, line| {
-                let Some((recorded, targets)) = provenance(line) else { return };
-                for target in targets {
-                    let known = last.entry(target).or_insert(recorded);
-                    *known = (*known).max(recorded);
-                }
-            });
-        })
-        .await
+        let (last, base) = (&mut self.last, self.base_url.as_str());
+        let t = ResourceType::Provenance;
+        for stream in self.streams.iter().filter(|stream| stream.relation.resource_type == t) {
+            let ask = Read {
+                relation: stream.relation.clone(),
+                marker: read.marker.clone(),
+                since: None,
+                until: None,
+                narrow: Vec::new(),
+                scope: scope.clone(),
+            };
+            all(source, &ask, |row| {
+                each_line(row, t, &stream.programs, |_, line| {
+                    let Some((recorded, targets)) = provenance(line, base) else { return };
+                    for target in targets {
+                        let known = last.entry(target).or_insert(recorded);
+                        *known = (*known).max(recorded);
+                    }
+                });
+            })
+            .await?;
+        }
+        Ok(())
     }
 
     /// Whether a Provenance is about a resource of the export, and is the latest where that is asked for.
     pub fn wants(&self, line: &[u8]) -> bool {
-        let Some((recorded, targets)) = provenance(line) else { return false };
+        let Some((recorded, targets)) = provenance(line, &self.base_url) else { return false };
         targets.iter().any(|target| {
+            // A row that the look ahead did not see is kept: of what it is about nothing is known.
             let exported = self.types.contains(&target.0)
-                && (!self.is_conditional(target.0) || self.found.contains(target));
+                && (!self.is_conditional(target.0)
+                    || self.found.contains(target)
+                    || !self.looked_up.contains(target));
             // A row that appeared since the look ahead is the latest.
             exported && (!self.latest || self.last.get(target).is_none_or(|last| recorded >= *last))
         })
@@ -226,11 +256,11 @@ impl Associated {
 }
 
 /// When it was recorded, and about what.
-fn provenance(line: &[u8]) -> Option<(Option<DateTime<Utc>>, Vec<Target>)> {
+fn provenance(line: &[u8], base_url: &str) -> Option<(Option<DateTime<Utc>>, Vec<Target>)> {
     let provenance: Provenance = serde_json::from_slice(line).ok()?;
     let recorded = provenance.recorded.and_then(|text| instant::parse(&text).ok()).map(|i| i.time);
     let targets = provenance.target.iter().filter_map(|target| target.get("reference")?.as_str());
-    Some((recorded, targets.filter_map(references::target).collect()))
+    Some((recorded, targets.filter_map(|target| references::target(target, base_url)).collect()))
 }
 
 /// Reads one page.
@@ -280,7 +310,10 @@ mod tests {
             streams: Vec::new(),
             members: None,
             programs: Vec::new(),
+            looked_up: HashSet::new(),
             found: HashSet::new(),
+            by_reference: vec![ResourceType::Medication],
+            base_url: "https://a.example/fhir".to_owned(),
             last: HashMap::new(),
             patients: BTreeSet::new(),
         }
@@ -300,6 +333,8 @@ mod tests {
         assert!(!all.wants(&line("2026-01-01T00:00:00Z", "Patient/1")), "its type is not exported");
         assert!(!all.wants(b"{}"));
         let mut some = associated(false, Some("2026-01-01T00:00:00Z"));
+        assert!(some.wants(&line("2026-02-01T00:00:00Z", "Goal/1")), "nothing is known of its target");
+        some.looked_up.insert((ResourceType::Goal, "1".to_owned()));
         assert!(!some.wants(&line("2026-02-01T00:00:00Z", "Goal/1")), "its target did not change");
         some.found.insert((ResourceType::Goal, "1".to_owned()));
         assert!(some.wants(&line("2025-01-01T00:00:00Z", "Goal/1")));

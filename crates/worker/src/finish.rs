@@ -9,6 +9,7 @@ use bytes::Bytes;
 use headgate_domain::file_name::FileNumber;
 use headgate_domain::practice::PracticeOptions;
 use headgate_store::{FileKind, PublishedFile, StepLease};
+use tokio_util::sync::CancellationToken;
 
 use crate::Error;
 use crate::acquire_loop::Ended;
@@ -16,7 +17,7 @@ use crate::context::Context;
 use crate::upload;
 
 /// Finishes an export whose shards are all done.
-pub async fn run(context: Arc<Context>, lease: StepLease) -> Result<Ended, Error> {
+pub async fn run(context: Arc<Context>, lease: StepLease, stop: CancellationToken) -> Result<Ended, Error> {
     let binding = context.store.source_binding(lease.practice).await?;
     let binding = binding.filter(|b| !b.suspended).ok_or(Error::NoPractice)?;
     let writer = Writer {
@@ -25,8 +26,18 @@ pub async fn run(context: Arc<Context>, lease: StepLease) -> Result<Ended, Error
         options: &binding.options,
         fence: lease.fence,
     };
-    let mut files = deleted::files(&writer, &lease, &binding).await?;
-    files.extend(problems::files(&writer, &lease).await?);
+    // Deletions of a large group take their time; begun anew, they are written under another fence.
+    let written = async {
+        let mut files = deleted::files(&writer, &lease, &binding).await?;
+        files.extend(problems::files(&writer, &lease).await?);
+        Ok::<_, Error>(files)
+    };
+    let files = tokio::select! {
+        biased;
+        () = stop.cancelled() => return Ok(Ended::Drained),
+        () = context.drain.cancelled() => return Ok(Ended::Drained),
+        files = written => files?,
+    };
     let totals = context.store.complete(&lease, &files, context.config.retention).await?;
     tracing::info!(
         practice = %lease.practice,

@@ -10,6 +10,7 @@ mod streams;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use headgate_domain::file_name::numbers_for;
 use headgate_source::{Boundary, Key, Marker, Relation, Source};
 use headgate_store::{
@@ -29,6 +30,9 @@ const MEMBERS: i64 = 1000;
 
 /// Resources that a shard reads by reference.
 const REFERENCES: i64 = 1000;
+
+/// Changed rows that are asked for at a time.
+const CHANGED: u32 = 1000;
 
 /// Attachments that a shard reads: each is an object of its own, and may be long.
 const ATTACHMENTS: i64 = 100;
@@ -57,7 +61,15 @@ pub async fn run(context: Arc<Context>, lease: PlanLease, stop: CancellationToke
         replica: state.source_replica.unwrap_or_default(),
         lsn: state.source_lsn.clone().unwrap_or_default(),
     };
-    let planner = Planner { context: &context, lease: &lease, source: &source, marker, binding: &binding };
+    let planner = Planner {
+        context: &context,
+        lease: &lease,
+        source: &source,
+        marker,
+        binding: &binding,
+        since: state.since,
+        until: state.selection.until,
+    };
     let walk = planner.walk();
     tokio::select! {
         biased;
@@ -108,6 +120,9 @@ struct Planner<'a> {
     source: &'a Source,
     marker: Marker,
     binding: &'a SourceBinding,
+    /// The client's bounds.
+    since: Option<DateTime<Utc>>,
+    until: Option<DateTime<Utc>>,
 }
 
 impl Planner<'_> {
@@ -127,6 +142,9 @@ impl Planner<'_> {
         if by_reference.is_empty() {
             return Ok(true);
         }
+        for stream in &by_reference {
+            self.add_changed(stream).await?;
+        }
         // Asked before the ids: what a shard refers to is there when it is done.
         let waiting = self.context.store.has_open_shards(self.lease).await?;
         let found = self.add_references(&by_reference).await?;
@@ -135,6 +153,40 @@ impl Planner<'_> {
         }
         self.context.store.finish_references(self.lease).await?;
         Ok(true)
+    }
+
+    /// With `_since`, what changed is exported as well: what refers to it need not have changed with it.
+    async fn add_changed(&self, stream: &StreamPlan) -> Result<(), Error> {
+        let (Some(since), None, StreamType::Resources(_)) =
+            (self.since, &stream.plan_cursor, stream.stream_type)
+        else {
+            return Ok(());
+        };
+        let relation: Relation = stored(&stream.relation, "relation")?;
+        let programs = relation.programs()?;
+        let mut after: Option<String> = None;
+        loop {
+            let rows = self
+                .source
+                .changed_rows(&relation, &self.marker, since, self.until, after.as_deref(), CHANGED)
+                .await?;
+            let ids: Vec<String> = match programs.as_slice() {
+                [] => rows.clone(),
+                programs => rows
+                    .iter()
+                    .flat_map(|id| programs.iter().map(move |program| format!("{id}{}", program.suffix())))
+                    .collect(),
+            };
+            let last = rows.len() < CHANGED as usize;
+            self.context
+                .store
+                .seed_references(self.lease, stream.stream, stream.stream_type, &ids, last)
+                .await?;
+            if last {
+                return Ok(());
+            }
+            after = rows.last().cloned();
+        }
     }
 
     /// Makes shards of the ids that are referred to and not read yet; whether there were any.

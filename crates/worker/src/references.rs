@@ -10,10 +10,10 @@ const URL: &[u8] = b"\"url\"";
 /// Type and id of each resource of a known type that the line refers to, in the order of the line.
 ///
 /// A quote inside of a JSON string is escaped, so `"reference"` followed by a colon is a member's name and nothing
-/// else. Relative references, absolute URLs and those with a version are read; contained resources and identifiers
-/// are none.
-pub fn of(line: &[u8]) -> impl Iterator<Item = (ResourceType, String)> + '_ {
-    members(line, REFERENCE).filter_map(|value| target(&value))
+/// else. Relative references, URLs below the practice's `base_url` and those with a version are read; contained
+/// resources, identifiers and resources of other servers are none.
+pub fn of<'l>(line: &'l [u8], base_url: &'l str) -> impl Iterator<Item = (ResourceType, String)> + 'l {
+    members(line, REFERENCE).filter_map(move |value| target(&value, base_url))
 }
 
 /// The ids of attachments to which the line leads by a URL below `base`, such as `https://a.example/fhir/r4/Binary/`.
@@ -44,11 +44,12 @@ fn string(json: &[u8]) -> Option<std::borrow::Cow<'_, str>> {
     values.next()?.ok().map(Into::into)
 }
 
-/// `Type/id`, at the end of a URL or alone, perhaps with a version behind it.
-pub fn target(reference: &str) -> Option<(ResourceType, String)> {
-    let unversioned = reference.split_once("/_history/").map_or(reference, |(before, _)| before);
-    let mut segments = unversioned.rsplit('/');
-    let (id, name) = (segments.next()?, segments.next()?);
+/// `Type/id`, alone or behind the base URL, perhaps with a version behind it.
+pub fn target(reference: &str, base_url: &str) -> Option<(ResourceType, String)> {
+    let relative = reference.strip_prefix(base_url).and_then(|rest| rest.strip_prefix('/'));
+    let relative = relative.unwrap_or(reference);
+    let unversioned = relative.split_once("/_history/").map_or(relative, |(before, _)| before);
+    let (name, id) = unversioned.split_once('/')?;
     let resource_type = name.parse().ok()?;
     ids::is_fhir_id(id).then(|| (resource_type, id.to_owned()))
 }
@@ -58,7 +59,7 @@ mod tests {
     use super::*;
 
     fn found(line: &str) -> Vec<String> {
-        of(line.as_bytes()).map(|(t, id)| format!("{t}/{id}")).collect()
+        of(line.as_bytes(), "https://x.example/fhir").map(|(t, id)| format!("{t}/{id}")).collect()
     }
 
     #[test]
@@ -94,6 +95,8 @@ mod tests {
         for line in [
             r##"{"a":{"reference":"#contained"}}"##,
             r#"{"a":{"reference":"urn:uuid:1"}}"#,
+            r#"{"a":{"reference":"https://other.example/fhir/Medication/1"}}"#,
+            r#"{"a":{"reference":"https://x.example/fhirMedication/1"}}"#,
             r#"{"a":{"reference":"Group/1"}}"#,
             r#"{"a":["reference","Medication/1"]}"#,
             r#"{"div":"\"reference\":\"Medication/1\""}"#,

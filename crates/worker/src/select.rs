@@ -25,8 +25,9 @@ pub struct Select {
     wanted: Option<HashSet<String>>,
     /// Only Provenance about what the export holds.
     associated: Option<Associated>,
-    /// Types whose resources are exported where others refer to them.
+    /// Types whose resources are exported where others refer to them; URLs of such begin with the base URL.
     by_reference: Vec<ResourceType>,
+    base_url: String,
     /// What becomes of URLs of attachments, where the type may have such.
     links: Option<Links>,
     found: Vec<(StreamType, String)>,
@@ -57,23 +58,26 @@ pub struct Unreadable;
 
 impl Select {
     /// For the resources of a type; `wanted` are the ids that a shard by reference reads.
-    pub fn new(
-        resource_type: ResourceType,
-        selection: &Selection,
-        by_reference: Vec<ResourceType>,
-        wanted: Option<&[String]>,
-    ) -> Self {
+    pub fn new(resource_type: ResourceType, selection: &Selection, wanted: Option<&[String]>) -> Self {
         Self {
             matcher: selection.type_filters.matcher(resource_type),
             projection: selection.elements.projection(resource_type),
             wanted: wanted.map(|ids| ids.iter().cloned().collect()),
             associated: None,
-            by_reference,
+            by_reference: Vec::new(),
+            base_url: String::new(),
             links: None,
             found: Vec::new(),
             remembered: HashSet::new(),
             projected: Vec::new(),
         }
+    }
+
+    /// The same where resources of these types are exported as far as others refer to them.
+    pub fn with_references(mut self, types: Vec<ResourceType>, base_url: &str) -> Self {
+        self.by_reference = types;
+        base_url.clone_into(&mut self.base_url);
+        self
     }
 
     /// The same for Provenance that is wanted as associated data.
@@ -113,7 +117,9 @@ impl Select {
         if self.wanted.as_ref().is_some_and(|wanted| !wanted.contains(&format!("{id}{suffix}"))) {
             return Ok(None);
         }
-        if self.matcher.as_ref().is_some_and(|matcher| !matcher.matches(line)) {
+        if let Some(matcher) = &self.matcher
+            && !matcher.decide(line).map_err(|_| Unreadable)?
+        {
             return Ok(None);
         }
         if self.associated.as_ref().is_some_and(|associated| !associated.wants(line)) {
@@ -152,11 +158,12 @@ impl Select {
     }
 
     fn remember(&mut self, line: &[u8]) {
-        for (t, id) in references::of(line) {
-            if !self.by_reference.contains(&t) {
-                continue;
-            }
-            self.note((StreamType::Resources(t), id));
+        let found: Vec<_> = references::of(line, &self.base_url)
+            .filter(|(t, _)| self.by_reference.contains(t))
+            .map(|(t, id)| (StreamType::Resources(t), id))
+            .collect();
+        for reference in found {
+            self.note(reference);
         }
     }
 
@@ -187,7 +194,7 @@ mod tests {
     use ResourceType::{Medication, MedicationRequest, Observation};
 
     fn select(selection: &Selection) -> Select {
-        Select::new(Observation, selection, Vec::new(), None)
+        Select::new(Observation, selection, None)
     }
 
     #[test]
@@ -209,14 +216,15 @@ mod tests {
             filtered.take("1", "", br#"{"resourceType":"Observation","id":"1","status":"amended"}"#),
             Ok(None)
         );
-        assert_eq!(filtered.take("1", "", b"{"), Ok(None));
+        assert_eq!(filtered.take("1", "", b"{"), Err(Unreadable));
         // A filter of another type is none.
-        assert!(Select::new(Medication, &selection, Vec::new(), None).is_everything());
+        assert!(Select::new(Medication, &selection, None).is_everything());
     }
 
     #[test]
     fn what_is_exported_says_what_it_refers_to_once() {
-        let mut collecting = Select::new(MedicationRequest, &Selection::default(), vec![Medication], None);
+        let mut collecting = Select::new(MedicationRequest, &Selection::default(), None)
+            .with_references(vec![Medication], "https://a.example");
         let line = br#"{"resourceType":"MedicationRequest","id":"1","medicationReference":{"reference":"Medication/7"},"subject":{"reference":"Patient/2"}}"#;
         for _ in 0..2 {
             assert!(collecting.take("1", "", line).unwrap().is_some());
@@ -230,7 +238,7 @@ mod tests {
     fn report(links: Links, elements: &[&str]) -> (Select, &'static [u8]) {
         let elements: Vec<String> = elements.iter().map(|name| (*name).to_owned()).collect();
         let selection = Selection { elements: elements.try_into().unwrap(), ..Selection::default() };
-        let select = Select::new(ResourceType::DiagnosticReport, &selection, Vec::new(), None);
+        let select = Select::new(ResourceType::DiagnosticReport, &selection, None);
         let line = br#"{"resourceType":"DiagnosticReport","id":"1","status":"final","presentedForm":[{"url":"https://a.example/r4/Binary/7"}]}"#;
         (select.with_links(Some(links)), line)
     }
@@ -266,7 +274,7 @@ mod tests {
     #[test]
     fn a_shard_by_reference_exports_what_was_referred_to_alone() {
         let wanted = ["a".to_owned()];
-        let mut some = Select::new(Medication, &Selection::default(), Vec::new(), Some(&wanted));
+        let mut some = Select::new(Medication, &Selection::default(), Some(&wanted));
         assert!(some.take("a", "", b"{}").unwrap().is_some());
         assert!(some.take("a", "-2", b"{}").unwrap().is_none());
     }

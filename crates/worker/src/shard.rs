@@ -49,7 +49,7 @@ pub async fn run(context: Arc<Context>, lease: ShardLease, stop: CancellationTok
         return settle(reading, publisher, filled).await;
     }
     let read = read::of(&context.store, &lease).await?;
-    let associated = Associated::of(&context.store, &lease, &read).await?;
+    let associated = Associated::of(&context.store, &lease, &read, &binding.base_url).await?;
     let frame = Frame {
         resource_type: read.relation.resource_type,
         programs: read.relation.programs()?,
@@ -102,11 +102,9 @@ fn select(lease: &ShardLease, read: &Read, binding: &SourceBinding) -> Select {
     };
     let resource_type = read.relation.resource_type;
     let by_reference = lease.by_reference.iter().filter_map(|of| of.resource_type()).collect();
-    Select::new(resource_type, &lease.selection, by_reference, wanted).with_links(links(
-        lease,
-        resource_type,
-        binding,
-    ))
+    Select::new(resource_type, &lease.selection, wanted)
+        .with_references(by_reference, &binding.base_url)
+        .with_links(links(lease, resource_type, binding))
 }
 
 /// What becomes of URLs of attachments in resources of a type.

@@ -95,6 +95,22 @@ fn only_deletions_that_the_request_is_about_are_told() -> Result<()> {
 }
 
 #[test]
+fn what_was_deleted_of_a_named_patient_who_is_gone_is_told() -> Result<()> {
+    play(async |stage| {
+        let (practice, client, time) = exported(stage).await?;
+        for (resource_type, id) in [("Patient", "bob"), ("Observation", "hr-bob"), ("Observation", "hr-ada")]
+        {
+            practice.delete(resource_type, id).await?;
+        }
+        let list = [patient("bob"), instant("_since", &time)];
+        let got = export_by_post(&client, &Level::Patient, &list).await?;
+        ensure!(got.deleted()? == ["Observation/hr-bob", "Patient/bob"], "{:?}", got.deleted()?);
+        ensure!(got.told()?.contains("Patient/bob"), "{}", got.told()?);
+        Ok(())
+    })
+}
+
+#[test]
 fn without_since_nothing_is_told_to_be_deleted() -> Result<()> {
     play(async |stage| {
         let (practice, client, time) = exported(stage).await?;

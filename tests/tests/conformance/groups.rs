@@ -73,6 +73,23 @@ fn a_medication_that_a_changed_resource_refers_to_comes_however_old_it_is() -> R
 }
 
 #[test]
+fn a_medication_that_changed_comes_although_nothing_that_refers_to_it_did() -> Result<()> {
+    play(async |stage| {
+        let practice = stage.filled(json!({})).await?;
+        stage.app.group(&practice, GROUP, &["ada"]).await?;
+        sql(&practice, "UPDATE fhir_export.medication SET last_updated = '2020-01-01T00:00:00Z'").await?;
+        let client = stage.client(&practice).await?;
+        let first = export(&client, &group(), &[]).await?;
+        let time = first.manifest["transactionTime"].as_str().context("no transactionTime")?.to_owned();
+        let medication = practice.bodies("Medication", "id = 'med-used'").await?;
+        practice.update("Medication", "med-used", &medication[0]).await?;
+        let got = export(&client, &group(), &[("_since", &time)]).await?;
+        ensure!(got.all() == ["Medication/med-used"], "{:?}", got.all());
+        Ok(())
+    })
+}
+
+#[test]
 fn a_practice_may_give_only_those_of_its_directory_that_are_referred_to() -> Result<()> {
     play(async |stage| {
         let practice = stage.filled(json!({ "directory_by_reference": true })).await?;

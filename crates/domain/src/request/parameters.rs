@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use crate::outcome::{Issue, IssueCode};
 
 /// Parameters in a request at most: more than any client needs, few enough to be looked at.
-const MOST: usize = 1000;
+const MOST: usize = 1100;
 
 /// How the parameters were given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,13 +25,16 @@ pub struct Parameters {
     list: Vec<(String, String)>,
 }
 
-/// A `Parameters` resource; members that do not matter are passed over.
+/// A `Parameters` resource. A member that is not one of it is refused: a misspelt `parameter` would be a request
+/// without restrictions.
 #[derive(Deserialize)]
 struct Resource {
     #[serde(rename = "resourceType")]
     resource_type: String,
     #[serde(default)]
     parameter: Vec<Map<String, Value>>,
+    #[serde(flatten)]
+    others: Map<String, Value>,
 }
 
 impl Parameters {
@@ -67,6 +70,7 @@ impl Parameters {
             let text = "the body of a kick-off is a resource of the type Parameters";
             return Err(Issue::error(IssueCode::Invalid, text));
         }
+        known("the body", resource.others.keys(), &["id", "meta", "implicitRules", "language"])?;
         let list = resource.parameter.iter().take(MOST + 1).map(parameter).collect::<Result<_, _>>()?;
         Self::bounded(Form::Body, list)
     }
@@ -115,6 +119,19 @@ impl Parameters {
     }
 }
 
+/// Refuses members that the resource does not have. Those that begin with `_` only add to others.
+fn known<'m>(what: &str, members: impl Iterator<Item = &'m String>, known: &[&str]) -> Result<(), Issue> {
+    let unknown = members.filter(|member| !member.starts_with('_')).find(|m| !known.contains(&m.as_str()));
+    match unknown {
+        None => Ok(()),
+        Some(member) => {
+            let member: String = member.chars().take(64).collect();
+            let text = format!("{what} has the member {member}, which is none of a Parameters resource here");
+            Err(Issue::error(IssueCode::Invalid, text))
+        }
+    }
+}
+
 /// Name and value of one parameter. Clients of different versions of the guide send the same value as
 /// `valueString`, `valueCode` or `valueCoding`.
 fn parameter(members: &Map<String, Value>) -> Result<(String, String), Issue> {
@@ -122,6 +139,8 @@ fn parameter(members: &Map<String, Value>) -> Result<(String, String), Issue> {
         return Err(Issue::error(IssueCode::Required, "a parameter of the body has no name"));
     };
     let shown: String = name.chars().take(64).collect();
+    let others = members.keys().filter(|member| !member.starts_with("value"));
+    known(&format!("the parameter {shown}"), others, &["name", "id", "extension"])?;
     let mut values = members.iter().filter(|(member, _)| member.starts_with("value"));
     let (Some((kind, value)), None) = (values.next(), values.next()) else {
         let text = format!("the parameter {shown} must have one value[x]");
@@ -197,6 +216,11 @@ mod tests {
             assert!(body(wrong).is_err(), "{wrong}");
         }
         assert_eq!(Parameters::from_body(b" \n").unwrap().list, []);
+        let plural = br#"{"resourceType":"Parameters","parameters":[]}"#;
+        assert!(Parameters::from_body(plural).is_err(), "it would be a request without restrictions");
+        assert!(body(r#"[{"name":"patient","part":[]}]"#).is_err());
+        let meta = br#"{"resourceType":"Parameters","id":"1","meta":{},"_language":{}}"#;
+        assert!(Parameters::from_body(meta).is_ok());
     }
 
     #[test]
@@ -204,6 +228,6 @@ mod tests {
         let parameters = Parameters::from_query("_type=Patient%2CGoal&a=b%252C").unwrap();
         let list: Vec<_> = parameters.iter().collect();
         assert_eq!(list, [("_type", "Patient,Goal"), ("a", "b%2C")]);
-        assert!(Parameters::from_query(&"a=b&".repeat(1001)).is_err());
+        assert!(Parameters::from_query(&"a=b&".repeat(1101)).is_err());
     }
 }

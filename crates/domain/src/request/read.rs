@@ -18,6 +18,9 @@ const MOST_PATIENTS: usize = 1000;
 /// Queries of `_typeFilter` in one request.
 const MOST_QUERIES: usize = 100;
 
+/// Parts of a request that are ignored at most.
+const MOST_NOTES: usize = 100;
+
 /// How much of a client's text an issue repeats, in characters.
 const SHOWN: usize = 64;
 
@@ -206,7 +209,9 @@ impl<'a> Reader<'a> {
             }
             Err(error) => {
                 let name = query.split('?').next().unwrap_or_default();
-                let restricted: Option<ResourceType> = name.trim().parse().ok();
+                // However it is spelt, the type that is meant stays restricted.
+                let restricted =
+                    ResourceType::ALL.iter().copied().find(|t| t.name().eq_ignore_ascii_case(name.trim()));
                 self.unfiltered.extend(restricted);
                 let effect = match restricted {
                     Some(t) if self.request.lenient => {
@@ -302,6 +307,10 @@ impl<'a> Reader<'a> {
     }
 
     fn refuse_or_ignore(&mut self, text: String) -> Result<(), Issue> {
+        if self.request.notes.len() >= MOST_NOTES {
+            let text = format!("more than {MOST_NOTES} parts of the request cannot be read");
+            return Err(Issue::error(IssueCode::TooCostly, text));
+        }
         if self.request.lenient {
             self.request.ignore(format!("{text}. It was ignored (handling=lenient)."));
             return Ok(());

@@ -117,6 +117,9 @@ fn an_unknown_parameter_is_refused_and_leniently_noted() {
 fn a_filter_that_cannot_be_read_never_widens_the_export() {
     let broken = "_typeFilter=Patient%3Fbroken%3Dtrue";
     assert_eq!(parse(broken, LENIENT).unwrap().without, BTreeSet::from([ResourceType::Patient]));
+    let misspelt = "_typeFilter=patient%3Factive%3Dtrue";
+    assert_eq!(parse(misspelt, LENIENT).unwrap().without, BTreeSet::from([ResourceType::Patient]));
+    assert!(parse(&format!("_elements={}", ",".repeat(1000)), LENIENT).is_err(), "a note for each");
     let with_another = format!("{broken}&_typeFilter=Patient%3Factive%3Dtrue");
     let request = parse(&with_another, LENIENT).unwrap();
     assert!(request.without.is_empty() || !request.selection.type_filters.is_empty());

@@ -3,7 +3,7 @@
 use serde_json::Value as Json;
 
 use super::{Criterion, TypeFilter, Value, shape};
-use crate::json_members::members;
+use crate::json_members::{NotAnObject, members};
 
 /// Decides on the resources of one filtered type.
 #[derive(Debug, Clone)]
@@ -24,16 +24,24 @@ impl Matcher {
         (!filters.is_empty()).then_some(Self { filters, roots })
     }
 
-    /// Whether a resource, as bytes of JSON, meets one of the queries. What is not one JSON object does not.
+    /// Whether a resource, as bytes of JSON, meets one of the queries. What cannot be read does not.
     #[must_use]
     pub fn matches(&self, line: &[u8]) -> bool {
-        let Ok(members) = members(line) else { return false };
+        self.decide(line).unwrap_or(false)
+    }
+
+    /// The same, where somebody has to be told of what cannot be read.
+    ///
+    /// # Errors
+    /// When it is not one JSON object, or an element that a query looks at holds what is no Unicode.
+    pub fn decide(&self, line: &[u8]) -> Result<bool, NotAnObject> {
+        let members = members(line)?;
         let picked: Vec<(&str, Json)> = members
             .iter()
             .filter(|(name, _)| self.roots.contains(&name.as_ref()))
-            .filter_map(|(name, raw)| Some((name.as_ref(), serde_json::from_str(raw).ok()?)))
-            .collect();
-        self.filters.iter().any(|f| f.criteria.iter().all(|criterion| meets(criterion, &picked)))
+            .map(|(name, raw)| Ok((name.as_ref(), serde_json::from_str(raw).map_err(|_| NotAnObject)?)))
+            .collect::<Result<_, _>>()?;
+        Ok(self.filters.iter().any(|f| f.criteria.iter().all(|criterion| meets(criterion, &picked))))
     }
 }
 

@@ -65,7 +65,8 @@ impl FromStr for TypeFilter {
                 return Err(SearchError::TooManyValues);
             }
         }
-        Ok(filter)
+        // The text that is stored must be readable again, and can be longer than the one that was given.
+        if filter.text.len() > MAX_TEXT { Err(SearchError::TooLong) } else { Ok(filter) }
     }
 }
 

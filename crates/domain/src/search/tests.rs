@@ -281,6 +281,8 @@ fn queries_are_bounded() {
     assert!(criteria(MAX_CRITERIA).parse::<TypeFilter>().is_ok());
     assert_eq!(refused(&criteria(MAX_CRITERIA + 1)), SearchError::TooManyCriteria);
     assert_eq!(refused(&format!("Patient?_id={}", "a".repeat(MAX_TEXT))), SearchError::TooLong);
+    // As text of its own each of these takes two characters.
+    assert_eq!(refused(&format!("Observation?code={}", "$".repeat(MAX_TEXT / 2))), SearchError::TooLong);
 }
 
 #[test]

@@ -163,9 +163,15 @@ impl<'a, 'b> Selection<'a, 'b> {
         if self.refers() {
             let mut referred_to = HashSet::new();
             selected.iter().for_each(|resource| references(&resource.body, &mut referred_to));
+            // With `_since`, what changed comes although nothing that refers to it did.
+            let changed = |resource: &Resource| {
+                self.ask.since.is_some_and(|since| resource.stamp > since)
+                    && self.ask.until.is_none_or(|until| resource.stamp < until)
+            };
             selected.retain(|resource| {
                 resource.resource_type != "Medication"
                     || referred_to.contains(&format!("Medication/{}", resource.id))
+                    || changed(resource)
             });
         }
     }

@@ -34,8 +34,13 @@ pub(super) async fn files(
 ) -> Result<Vec<(FileKind, PublishedFile)>, Error> {
     let Some(deletions) = writer.context.store.deletions(lease).await? else { return Ok(Vec::new()) };
     let source = writer.context.sources.get(binding)?;
+    let catalog = source.catalog(None).await?;
+    if catalog.unusable.iter().any(|unusable| unusable.relation == "tombstone") {
+        // Without a word of deletions the client would keep what is gone.
+        return Err(Error::Tombstones);
+    }
     // Sources need not keep tombstones.
-    if !source.catalog(None).await?.tombstone {
+    if !catalog.tombstone {
         return Ok(Vec::new());
     }
     let mut relations: BTreeMap<ResourceType, Vec<Relation>> = BTreeMap::new();

@@ -30,13 +30,22 @@ pub(super) async fn members(
             Ok(Members::Listed(members))
         }
         (Level::Patient, Some(patients)) => {
-            let known = match catalog.relations_of(ResourceType::Patient).next() {
-                Some(relation) => source.existing_patients(relation, marker, patients).await?,
-                // Nothing says who is known: the rows of the other types will.
-                None => patients.iter().cloned().collect(),
+            let mut known = BTreeSet::new();
+            for relation in catalog.relations_of(ResourceType::Patient) {
+                known.extend(source.existing_patients(relation, marker, patients).await?);
+            }
+            // Without Patients nothing says who is known: the rows of the other types will.
+            let unknowable = catalog.relations_of(ResourceType::Patient).next().is_none();
+            let member = |id: &String| {
+                let former = !unknowable && !known.contains(id);
+                // Of one who is there no more, what was deleted since is told.
+                (!former || state.since.is_some()).then(|| Member {
+                    patient_id: id.clone(),
+                    full_history: false,
+                    former,
+                })
             };
-            let member = |patient_id| Member { patient_id, full_history: false, former: false };
-            Ok(Members::Listed(known.into_iter().map(member).collect()))
+            Ok(Members::Listed(patients.iter().filter_map(member).collect()))
         }
         (Level::Patient, None) | (Level::System, _) => Ok(Members::Everybody),
     }
