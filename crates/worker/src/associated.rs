@@ -260,7 +260,8 @@ fn provenance(line: &[u8], base_url: &str) -> Option<(Option<DateTime<Utc>>, Vec
     let provenance: Provenance = serde_json::from_slice(line).ok()?;
     let recorded = provenance.recorded.and_then(|text| instant::parse(&text).ok()).map(|i| i.time);
     let targets = provenance.target.iter().filter_map(|target| target.get("reference")?.as_str());
-    Some((recorded, targets.filter_map(|target| references::target(target, base_url)).collect()))
+    let targets = targets.filter_map(|target| references::target(target, base_url));
+    Some((recorded, targets.map(|(t, id)| (t, id.to_owned())).collect()))
 }
 
 /// Reads one page.

@@ -161,14 +161,11 @@ impl Framer {
             return self.add(line, before, after).await;
         }
         let mut scratch = std::mem::take(&mut self.scratch);
-        scratch.clear();
-        let taken = self.select.take(id, "", line).map(|part| {
-            scratch.extend_from_slice(part.unwrap_or_default());
-            part.is_some()
-        });
+        let taken = part_of(&mut self.select, id, "", line, &mut scratch);
         let result = match taken {
-            Ok(true) => self.add(&scratch, before, after).await,
-            Ok(false) => Ok(()),
+            Ok(Part::Whole) => self.add(line, before, after).await,
+            Ok(Part::Reduced) => self.add(&scratch, before, after).await,
+            Ok(Part::Nothing) => Ok(()),
             Err(Unreadable) => {
                 self.pass_over(Reason::InvalidJson);
                 Ok(())
@@ -353,21 +350,43 @@ fn select_tail(
         return Ok(true);
     }
     let line = &body[from..body.len() - 1];
-    scratch.clear();
-    let taken = select.take(row_id, program.suffix(), line).map(|part| {
-        scratch.extend_from_slice(part.unwrap_or_default());
-        part.is_some()
-    });
-    body.truncate(from);
-    match taken {
-        Ok(true) => {
-            body.extend_from_slice(scratch);
-            body.push(b'\n');
-            Ok(true)
-        }
-        Ok(false) => Ok(false),
-        Err(Unreadable) => Err(Reason::InvalidJson),
+    let part = part_of(select, row_id, program.suffix(), line, scratch);
+    if part == Ok(Part::Whole) {
+        return Ok(true);
     }
+    body.truncate(from);
+    if part == Ok(Part::Reduced) {
+        body.extend_from_slice(scratch);
+        body.push(b'\n');
+    }
+    part.map(|part| part == Part::Reduced).map_err(|Unreadable| Reason::InvalidJson)
+}
+
+/// How much of a line is exported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Nothing,
+    /// The line as it is: it need not be copied.
+    Whole,
+    /// What stands in the scratch buffer.
+    Reduced,
+}
+
+fn part_of(
+    select: &mut Select,
+    id: &str,
+    suffix: &str,
+    line: &[u8],
+    scratch: &mut Vec<u8>,
+) -> Result<Part, Unreadable> {
+    let reduces = select.reduces();
+    let Some(part) = select.take(id, suffix, line)? else { return Ok(Part::Nothing) };
+    if !reduces {
+        return Ok(Part::Whole);
+    }
+    scratch.clear();
+    scratch.extend_from_slice(part);
+    Ok(Part::Reduced)
 }
 
 #[cfg(test)]

@@ -7,13 +7,20 @@ const REFERENCE: &[u8] = b"\"reference\"";
 
 const URL: &[u8] = b"\"url\"";
 
-/// Type and id of each resource of a known type that the line refers to, in the order of the line.
+/// Type and id of each resource of these types that the line refers to, in the order of the line.
 ///
 /// A quote inside of a JSON string is escaped, so `"reference"` followed by a colon is a member's name and nothing
 /// else. Relative references, URLs below the practice's `base_url` and those with a version are read; contained
 /// resources, identifiers and resources of other servers are none.
-pub fn of<'l>(line: &'l [u8], base_url: &'l str) -> impl Iterator<Item = (ResourceType, String)> + 'l {
-    members(line, REFERENCE).filter_map(move |value| target(&value, base_url))
+pub fn of<'l>(
+    line: &'l [u8],
+    base_url: &'l str,
+    types: &'l [ResourceType],
+) -> impl Iterator<Item = (ResourceType, String)> + 'l {
+    members(line, REFERENCE).filter_map(move |value| {
+        let (t, id) = target(&value, base_url)?;
+        types.contains(&t).then(|| (t, id.to_owned()))
+    })
 }
 
 /// The ids of attachments to which the line leads by a URL below `base`, such as `https://a.example/fhir/r4/Binary/`.
@@ -45,13 +52,13 @@ fn string(json: &[u8]) -> Option<std::borrow::Cow<'_, str>> {
 }
 
 /// `Type/id`, alone or behind the base URL, perhaps with a version behind it.
-pub fn target(reference: &str, base_url: &str) -> Option<(ResourceType, String)> {
+pub fn target<'r>(reference: &'r str, base_url: &str) -> Option<(ResourceType, &'r str)> {
     let relative = reference.strip_prefix(base_url).and_then(|rest| rest.strip_prefix('/'));
     let relative = relative.unwrap_or(reference);
     let unversioned = relative.split_once("/_history/").map_or(relative, |(before, _)| before);
     let (name, id) = unversioned.split_once('/')?;
     let resource_type = name.parse().ok()?;
-    ids::is_fhir_id(id).then(|| (resource_type, id.to_owned()))
+    ids::is_fhir_id(id).then_some((resource_type, id))
 }
 
 #[cfg(test)]
@@ -59,7 +66,9 @@ mod tests {
     use super::*;
 
     fn found(line: &str) -> Vec<String> {
-        of(line.as_bytes(), "https://x.example/fhir").map(|(t, id)| format!("{t}/{id}")).collect()
+        of(line.as_bytes(), "https://x.example/fhir", ResourceType::ALL)
+            .map(|(t, id)| format!("{t}/{id}"))
+            .collect()
     }
 
     #[test]

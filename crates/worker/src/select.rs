@@ -107,6 +107,11 @@ impl Select {
             && self.links.is_none()
     }
 
+    /// Whether parts of a line are left out; else what is exported of a line is the line.
+    pub fn reduces(&self) -> bool {
+        self.projection.is_some()
+    }
+
     /// What is exported of a line: nothing, the line, or a part of it. Its resource's id is the row's and a suffix.
     pub fn take<'l>(
         &'l mut self,
@@ -158,12 +163,10 @@ impl Select {
     }
 
     fn remember(&mut self, line: &[u8]) {
-        let found: Vec<_> = references::of(line, &self.base_url)
-            .filter(|(t, _)| self.by_reference.contains(t))
-            .map(|(t, id)| (StreamType::Resources(t), id))
-            .collect();
-        for reference in found {
-            self.note(reference);
+        // Without an allocation where nothing is found.
+        let found: Vec<_> = references::of(line, &self.base_url, &self.by_reference).collect();
+        for (t, id) in found {
+            self.note((StreamType::Resources(t), id));
         }
     }
 
