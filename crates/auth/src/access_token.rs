@@ -5,6 +5,8 @@
 //! its token finds what it is used to. `allowedFhirUrl` binds a token to one practice. That binding is
 //! not checked here: a token that is valid elsewhere is a 403 and not a 401, and only the caller knows
 //! which practice is being asked for.
+//!
+//! Where another server issues the tokens, [`verify_external`] reads them.
 
 use std::time::Duration;
 
@@ -15,10 +17,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::compact::{Compact, MAX_BYTES};
+use crate::compact::{Compact, MAX_BYTES, is_typed};
 use crate::jwks::PublicJwk;
 use crate::private_key::KeyError;
 use crate::signing_key::SigningKey;
+
+mod external;
+
+pub use external::{ExternalClaims, ExternalExpected, peek_kid, verify_external};
 
 /// How long after `exp` a token still passes, for servers whose clocks differ a little. The one who
 /// issues and the one who checks are the same fleet, so it is short.
@@ -87,6 +93,12 @@ pub enum AccessTokenError {
     /// Issued by someone else.
     #[error("the access token is from another issuer")]
     WrongIssuer,
+    /// Issued for someone else.
+    #[error("the access token is for another audience")]
+    WrongAudience,
+    /// Its time has not come.
+    #[error("the access token is not valid yet")]
+    NotYetValid,
     /// Its time is over.
     #[error("the access token has expired")]
     Expired,
@@ -101,6 +113,8 @@ impl AccessTokenError {
             Self::UnknownKey => "unknown_key",
             Self::BadSignature => "bad_signature",
             Self::WrongIssuer => "wrong_iss",
+            Self::WrongAudience => "wrong_aud",
+            Self::NotYetValid => "not_yet_valid",
             Self::Expired => "expired",
         }
     }
@@ -138,7 +152,9 @@ pub fn verify(
         return Err(AccessTokenError::Malformed);
     }
     let token = Compact::parse(token).ok_or(AccessTokenError::Malformed)?;
-    if token.header_text("alg") != Some("RS256") || !token.is_typed_jwt() || token.header.contains_key("crit")
+    if token.header_text("alg") != Some("RS256")
+        || !is_typed(&token.header, &["JWT"])
+        || token.header.contains_key("crit")
     {
         return Err(AccessTokenError::Malformed);
     }

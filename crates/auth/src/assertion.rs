@@ -3,17 +3,21 @@
 //!
 //! Every cause of refusal is a variant of its own with a text for the vendor's developer, because the
 //! token endpoint answers all of them with the same `invalid_client` and this text is all they have to
-//! go by. Texts say what is expected and never repeat what was sent.
+//! go by. Texts say what is expected and never repeat what was sent. [`explain`] makes all checks of
+//! [`verify`] and says of each what was found, for the developer whose own assertion it is.
 
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use headgate_domain::ClientId;
-use serde_json::{Map, Value};
 
 use crate::Algorithm;
-use crate::compact::{Compact, MAX_BYTES};
-use crate::jwks::{Jwks, MAX_KID_BYTES, SelectError};
+use crate::jwks::{Jwks, SelectError};
+
+mod checks;
+mod explain;
+
+pub use explain::{Check, Explain, Explanation, Outcome, explain};
 
 /// How far the clocks of client and server may be apart.
 pub const SKEW: Duration = Duration::from_secs(60);
@@ -23,10 +27,6 @@ pub const MAX_LIFETIME: Duration = Duration::from_secs(300);
 
 /// Longest `jti`, in bytes: it is a key of the replay table.
 pub const MAX_JTI_BYTES: usize = 255;
-
-/// Header members that bring key material of the sender's choice, or demand an extension. They are
-/// never used, so an assertion that relies on them is refused (RFC 7515, section 4.1.11; RFC 8725).
-const REFUSED_HEADERS: [&str; 4] = ["jwk", "x5u", "x5c", "crit"];
 
 /// What an assertion says about itself. Nothing of it is proven: it only serves to find the app.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -176,8 +176,19 @@ impl From<SelectError> for AssertionError {
 /// # Errors
 /// When [`verify`] would refuse it for its size, form or header, or when `iss` is missing.
 pub fn peek(assertion: &str) -> Result<Unverified, AssertionError> {
-    let (_, unverified) = take_apart(assertion)?;
-    Ok(unverified)
+    let token = checks::form(assertion)?;
+    checks::typ(&token.header)?;
+    let alg = checks::alg(&token.header)?;
+    checks::refused_members(&token.header)?;
+    let kid = checks::kid(&token.header)?;
+    let jku = checks::jku(&token.header)?;
+    let client_id = checks::issuer(&token.claims)?;
+    Ok(Unverified {
+        client_id: client_id.to_owned(),
+        kid: kid.to_owned(),
+        alg,
+        jku: jku.map(ToOwned::to_owned),
+    })
 }
 
 /// Checks an assertion against the keys of the app that [`peek`] led to.
@@ -189,27 +200,22 @@ pub fn verify(
     keys: &Jwks,
     expected: &Expected<'_>,
 ) -> Result<VerifiedAssertion, AssertionError> {
-    let (token, unverified) = take_apart(assertion)?;
-    if unverified.jku.is_some() && unverified.jku.as_deref() != expected.jwks_url {
-        return Err(AssertionError::JkuNotRegistered);
-    }
-    let key = keys.select(&unverified.kid, unverified.alg)?;
-    if !token.is_signed_by(key) {
-        return Err(AssertionError::BadSignature);
-    }
+    let token = checks::form(assertion)?;
+    checks::typ(&token.header)?;
+    checks::alg(&token.header)?;
+    checks::refused_members(&token.header)?;
+    checks::kid(&token.header)?;
+    checks::jku_is_registered(&token.header, expected.jwks_url)?;
+    let key = checks::key(&token.header, keys)?;
+    checks::signature(&token, key)?;
 
-    if unverified.client_id != expected.client_id.as_str() {
-        return Err(AssertionError::WrongIssuer);
-    }
-    if text(&token.claims, "sub") != Some(expected.client_id.as_str()) {
-        return Err(AssertionError::WrongSubject);
-    }
-    check_audience(&token.claims, expected.audiences)?;
-    let expires_at = check_times(&token.claims, expected.now, expected.skew)?;
-    let jti = text(&token.claims, "jti").filter(|jti| !jti.is_empty()).ok_or(AssertionError::MissingJti)?;
-    if jti.len() > MAX_JTI_BYTES {
-        return Err(AssertionError::JtiTooLong);
-    }
+    checks::issuer_is(&token.claims, expected.client_id.as_str())?;
+    checks::subject_is(&token.claims, expected.client_id.as_str())?;
+    checks::audience(&token.claims, expected.audiences)?;
+    let expires_at = checks::expiry(&token.claims, expected.now, expected.skew)?;
+    checks::not_in_the_future(&token.claims, "nbf", expected.now, expected.skew)?;
+    checks::not_in_the_future(&token.claims, "iat", expected.now, expected.skew)?;
+    let jti = checks::jti(&token.claims)?;
 
     Ok(VerifiedAssertion {
         client_id: expected.client_id.clone(),
@@ -217,99 +223,6 @@ pub fn verify(
         expires_at,
         replayable_until: expires_at + expected.skew,
     })
-}
-
-/// Takes the token apart and checks its header.
-fn take_apart(assertion: &str) -> Result<(Compact<'_>, Unverified), AssertionError> {
-    if assertion.len() > MAX_BYTES {
-        return Err(AssertionError::TooLarge);
-    }
-    let token = Compact::parse(assertion).ok_or(AssertionError::Malformed)?;
-    if !token.is_typed_jwt() {
-        return Err(AssertionError::WrongType);
-    }
-    let alg = token
-        .header_text("alg")
-        .and_then(Algorithm::from_name)
-        .ok_or(AssertionError::UnsupportedAlgorithm)?;
-    if let Some(name) = REFUSED_HEADERS.into_iter().find(|name| token.header.contains_key(*name)) {
-        return Err(AssertionError::RefusedHeader(name));
-    }
-    let kid = token.header_text("kid").filter(|kid| !kid.is_empty()).ok_or(AssertionError::MissingKid)?;
-    if kid.len() > MAX_KID_BYTES {
-        return Err(AssertionError::KidTooLong);
-    }
-    let jku = match token.header.get("jku") {
-        None => None,
-        Some(Value::String(jku)) => Some(jku.clone()),
-        Some(_) => return Err(AssertionError::JkuNotRegistered),
-    };
-    let client_id = text(&token.claims, "iss").ok_or(AssertionError::WrongIssuer)?;
-    let unverified = Unverified { client_id: client_id.to_owned(), kid: kid.to_owned(), alg, jku };
-    Ok((token, unverified))
-}
-
-/// `aud` must be one string, alone or as the only one of an array. With several, a second server that
-/// is also named could replay the assertion here (RFC 7523bis, audience injection).
-fn check_audience(claims: &Map<String, Value>, accepted: &[&str]) -> Result<(), AssertionError> {
-    let expected = || accepted.first().copied().unwrap_or_default().to_owned();
-    let audience = match claims.get("aud") {
-        None | Some(Value::Null) => return Err(AssertionError::MissingAudience { expected: expected() }),
-        Some(Value::Array(values)) => match values.as_slice() {
-            [] => return Err(AssertionError::MissingAudience { expected: expected() }),
-            [value] => value,
-            _ => return Err(AssertionError::SeveralAudiences { expected: expected() }),
-        },
-        Some(value) => value,
-    };
-    match audience.as_str() {
-        Some(audience) if accepted.contains(&audience) => Ok(()),
-        _ => Err(AssertionError::WrongAudience { expected: expected() }),
-    }
-}
-
-/// Checks `exp`, and `nbf` and `iat` where given; returns `exp`. A NumericDate may have a fraction
-/// (RFC 7519, section 2), hence the floating-point seconds.
-fn check_times(
-    claims: &Map<String, Value>,
-    now: DateTime<Utc>,
-    skew: Duration,
-) -> Result<DateTime<Utc>, AssertionError> {
-    let now = seconds(now);
-    let skew = skew.as_secs_f64();
-
-    let exp = time(claims, "exp")?.ok_or(AssertionError::MissingExpiry)?;
-    if exp + skew <= now {
-        return Err(AssertionError::Expired);
-    }
-    if exp > now + MAX_LIFETIME.as_secs_f64() + skew {
-        return Err(AssertionError::ExpiryTooFar);
-    }
-    for name in ["nbf", "iat"] {
-        if time(claims, name)?.is_some_and(|time| time > now + skew) {
-            return Err(AssertionError::InTheFuture(name));
-        }
-    }
-    // Within minutes of a time that exists, so the conversion neither saturates nor fails.
-    DateTime::from_timestamp(exp.ceil() as i64, 0).ok_or(AssertionError::ExpiryTooFar)
-}
-
-fn time(claims: &Map<String, Value>, name: &'static str) -> Result<Option<f64>, AssertionError> {
-    match claims.get(name) {
-        None => Ok(None),
-        Some(value) => {
-            value.as_f64().filter(|time| time.is_finite()).map(Some).ok_or(AssertionError::NotATime(name))
-        }
-    }
-}
-
-/// Seconds since 1970, to the millisecond: exact in a double for the next hundred thousand years.
-fn seconds(time: DateTime<Utc>) -> f64 {
-    time.timestamp_millis() as f64 / 1000.0
-}
-
-fn text<'a>(claims: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
-    claims.get(name)?.as_str()
 }
 
 #[cfg(test)]

@@ -2,12 +2,17 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::DecodingKey;
 use serde_json::{Map, Value};
 
 use crate::jwks::PublicJwk;
 
 /// Longer tokens are not looked at. Real ones stay below 2 KiB.
 pub(crate) const MAX_BYTES: usize = 8 * 1024;
+
+/// Header members that bring key material of the sender's choice, or demand an extension. They are
+/// never used, so a token that relies on them is refused (RFC 7515, section 4.1.11; RFC 8725).
+pub(crate) const REFUSED_HEADERS: [&str; 4] = ["jwk", "x5u", "x5c", "crit"];
 
 /// A JSON Web Token whose parts could be read.
 pub(crate) struct Compact<'a> {
@@ -33,25 +38,28 @@ impl<'a> Compact<'a> {
         self.header.get(name)?.as_str()
     }
 
-    /// Whether `typ` is absent or `JWT`; media types are compared without case (RFC 7519, section 5.1).
-    pub(crate) fn is_typed_jwt(&self) -> bool {
-        match self.header.get("typ") {
-            None => true,
-            Some(typ) => typ.as_str().is_some_and(|typ| typ.eq_ignore_ascii_case("JWT")),
-        }
-    }
-
     /// Whether this key, used with the algorithm the key is for, made the signature.
     pub(crate) fn is_signed_by(&self, key: &PublicJwk) -> bool {
-        key.decoding_key()
-            .and_then(|decoding_key| {
-                jsonwebtoken::crypto::verify(self.signature, self.signed.as_bytes(), &decoding_key, key.jwt())
-            })
-            .unwrap_or(false)
+        key.decoding_key().is_ok_and(|decoding_key| self.is_signed_with(&decoding_key, key.jwt()))
+    }
+
+    /// Whether this key made the signature with this algorithm, which the caller found to fit the key.
+    pub(crate) fn is_signed_with(&self, key: &DecodingKey, algorithm: jsonwebtoken::Algorithm) -> bool {
+        jsonwebtoken::crypto::verify(self.signature, self.signed.as_bytes(), key, algorithm).unwrap_or(false)
     }
 }
 
-fn object(part: &str) -> Option<Map<String, Value>> {
+/// Whether a header's `typ` is absent or one of these; media types are compared without case (RFC 7519,
+/// section 5.1).
+pub(crate) fn is_typed(header: &Map<String, Value>, types: &[&str]) -> bool {
+    match header.get("typ") {
+        None => true,
+        Some(typ) => typ.as_str().is_some_and(|typ| types.iter().any(|one| one.eq_ignore_ascii_case(typ))),
+    }
+}
+
+/// The JSON object that a part of a token encodes.
+pub(crate) fn object(part: &str) -> Option<Map<String, Value>> {
     let json = URL_SAFE_NO_PAD.decode(part).ok()?;
     serde_json::from_slice(&json).ok()
 }

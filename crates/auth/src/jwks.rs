@@ -8,7 +8,7 @@
 use std::collections::HashSet;
 
 use aws_lc_rs::digest;
-use aws_lc_rs::signature::{ECDSA_P384_SHA384_FIXED, ParsedPublicKey};
+use aws_lc_rs::signature::{ECDSA_P384_SHA384_FIXED, EcdsaVerificationAlgorithm, ParsedPublicKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::DecodingKey;
@@ -65,7 +65,7 @@ pub enum JwksError {
     DuplicateKid { at: usize },
     #[error("keys[{at}].{member} is missing or not base64url without padding")]
     BadMember { at: usize, member: &'static str },
-    #[error("keys[{at}]: `x` and `y` are not a point on P-384 (48 bytes each)")]
+    #[error("keys[{at}]: `x` and `y` are not a point on its curve, each at full width (P-384: 48 bytes)")]
     NotAPoint { at: usize },
     #[error("keys[{at}] is an RSA key of {bits} bits; 2048 to 8192 are accepted")]
     RsaSize { at: usize, bits: usize },
@@ -112,30 +112,19 @@ impl PublicJwk {
     }
 
     fn parse_at(jwk: &Value, at: usize) -> Result<Self, JwksError> {
-        let jwk = jwk.as_object().ok_or(JwksError::NotAKey { at })?;
-        let kty = text(jwk, "kty");
-        if kty == Some("oct") {
-            return Err(JwksError::SymmetricKey { at });
-        }
-        if let Some(member) = SECRET_MEMBERS.into_iter().find(|member| jwk.contains_key(*member)) {
-            return Err(JwksError::PrivateKey { at, member });
-        }
-        let (material, algorithm) = match kty {
+        let jwk = public_members(jwk, at)?;
+        let (material, algorithm) = match text(jwk, "kty") {
             Some("EC") => (ec_material(jwk, at)?, Algorithm::Es384),
-            Some("RSA") => (rsa_material(jwk, at)?, Algorithm::Rs384),
+            Some("RSA") => {
+                let (n, e) = rsa_numbers(jwk, at)?;
+                (Material::rsa(&n, &e), Algorithm::Rs384)
+            }
             _ => return Err(JwksError::UnsupportedKeyType { at }),
         };
         if jwk.contains_key("alg") && text(jwk, "alg") != Some(algorithm.name()) {
             return Err(JwksError::WrongAlgorithm { at });
         }
-        if jwk.contains_key("use") && text(jwk, "use") != Some("sig") {
-            return Err(JwksError::NotForSigning { at });
-        }
-        let kid = text(jwk, "kid").filter(|kid| !kid.is_empty()).ok_or(JwksError::MissingKid { at })?;
-        if kid.len() > MAX_KID_BYTES {
-            return Err(JwksError::KidTooLong { at });
-        }
-        Ok(Self { kid: kid.to_owned(), alg: algorithm.jwt(), material })
+        Ok(Self { kid: signing_kid(jwk, at)?, alg: algorithm.jwt(), material })
     }
 
     /// An RSA key of the server, for RS256.
@@ -195,20 +184,56 @@ impl Material {
     }
 }
 
+/// The members of a JWK that is neither symmetric nor private.
+pub(crate) fn public_members(jwk: &Value, at: usize) -> Result<&Map<String, Value>, JwksError> {
+    let jwk = jwk.as_object().ok_or(JwksError::NotAKey { at })?;
+    if text(jwk, "kty") == Some("oct") {
+        return Err(JwksError::SymmetricKey { at });
+    }
+    match SECRET_MEMBERS.into_iter().find(|member| jwk.contains_key(*member)) {
+        Some(member) => Err(JwksError::PrivateKey { at, member }),
+        None => Ok(jwk),
+    }
+}
+
+/// The id of a key that is for signing.
+pub(crate) fn signing_kid(jwk: &Map<String, Value>, at: usize) -> Result<String, JwksError> {
+    if jwk.contains_key("use") && text(jwk, "use") != Some("sig") {
+        return Err(JwksError::NotForSigning { at });
+    }
+    let kid = text(jwk, "kid").filter(|kid| !kid.is_empty()).ok_or(JwksError::MissingKid { at })?;
+    if kid.len() > MAX_KID_BYTES {
+        return Err(JwksError::KidTooLong { at });
+    }
+    Ok(kid.to_owned())
+}
+
 fn ec_material(jwk: &Map<String, Value>, at: usize) -> Result<Material, JwksError> {
     if text(jwk, "crv") != Some("P-384") {
         return Err(JwksError::UnsupportedCurve { at });
     }
-    let (x, y) = (number(jwk, "x", at)?, number(jwk, "y", at)?);
-    if x.len() != P384_BYTES || y.len() != P384_BYTES {
-        return Err(JwksError::NotAPoint { at });
-    }
-    let point = [&[0x04], x.as_slice(), y.as_slice()].concat();
-    ParsedPublicKey::new(&ECDSA_P384_SHA384_FIXED, &point).map_err(|_| JwksError::NotAPoint { at })?;
+    let (x, y) = ec_point(jwk, at, P384_BYTES, &ECDSA_P384_SHA384_FIXED)?;
     Ok(Material::Ec { x: URL_SAFE_NO_PAD.encode(x), y: URL_SAFE_NO_PAD.encode(y) })
 }
 
-fn rsa_material(jwk: &Map<String, Value>, at: usize) -> Result<Material, JwksError> {
+/// The coordinates of a point on a curve whose coordinates have this many bytes.
+pub(crate) fn ec_point(
+    jwk: &Map<String, Value>,
+    at: usize,
+    width: usize,
+    curve: &'static EcdsaVerificationAlgorithm,
+) -> Result<(Vec<u8>, Vec<u8>), JwksError> {
+    let (x, y) = (number(jwk, "x", at)?, number(jwk, "y", at)?);
+    if x.len() != width || y.len() != width {
+        return Err(JwksError::NotAPoint { at });
+    }
+    let point = [&[0x04], x.as_slice(), y.as_slice()].concat();
+    ParsedPublicKey::new(curve, &point).map_err(|_| JwksError::NotAPoint { at })?;
+    Ok((x, y))
+}
+
+/// Modulus and exponent of an RSA key, in their shortest form.
+pub(crate) fn rsa_numbers(jwk: &Map<String, Value>, at: usize) -> Result<(Vec<u8>, Vec<u8>), JwksError> {
     let (n, e) = (number(jwk, "n", at)?, number(jwk, "e", at)?);
     // Some libraries put a sign byte in front of the modulus (RFC 7518, section 6.3.1.1, warns of it).
     let (n, e) = (der::trim_zeros(&n), der::trim_zeros(&e));
@@ -221,10 +246,10 @@ fn rsa_material(jwk: &Map<String, Value>, at: usize) -> Result<Material, JwksErr
     if !odd(n) || !odd(e) || !(2..=32).contains(&bit_length(e)) {
         return Err(JwksError::BadRsaNumbers { at });
     }
-    Ok(Material::rsa(n, e))
+    Ok((n.to_vec(), e.to_vec()))
 }
 
-fn text<'a>(jwk: &'a Map<String, Value>, member: &str) -> Option<&'a str> {
+pub(crate) fn text<'a>(jwk: &'a Map<String, Value>, member: &str) -> Option<&'a str> {
     jwk.get(member)?.as_str()
 }
 
@@ -239,7 +264,39 @@ fn bit_length(number: &[u8]) -> usize {
     number.first().map_or(0, |first| number.len() * 8 - first.leading_zeros() as usize)
 }
 
-/// The keys of one app: 1 to 32, each with its own id.
+/// The usable keys of a document that came from an URL, and what is wrong with the others.
+pub(crate) struct Usable<T> {
+    /// At least one.
+    pub(crate) keys: Vec<T>,
+    pub(crate) faults: Vec<JwksError>,
+}
+
+/// Reads a document that nobody has checked before it was published. One odd key must not lock out
+/// those who sign with another, so unusable keys are dropped; a document without a usable one is an
+/// error, and says what is wrong with the first.
+pub(crate) fn usable<T>(
+    set: &Value,
+    read: impl Fn(&Value, usize) -> Result<T, JwksError>,
+) -> Result<Usable<T>, JwksError> {
+    let document = set.get("keys").and_then(Value::as_array).ok_or(JwksError::NotASet)?;
+    if document.len() > MAX_KEYS {
+        return Err(JwksError::TooManyKeys(document.len()));
+    }
+    let (mut keys, mut faults) = (Vec::new(), Vec::new());
+    for (at, jwk) in document.iter().enumerate() {
+        match read(jwk, at) {
+            Ok(key) => keys.push(key),
+            Err(fault) => faults.push(fault),
+        }
+    }
+    if keys.is_empty() {
+        return Err(faults.into_iter().next().unwrap_or(JwksError::Empty));
+    }
+    Ok(Usable { keys, faults })
+}
+
+/// The keys of one app: 1 to 32. Registered ones have each its own id; in a set that came from an URL
+/// an id may occur twice, and then selects none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Jwks {
     keys: Vec<PublicJwk>,
@@ -285,6 +342,12 @@ impl Jwks {
             return Err(JwksError::DuplicateKid { at });
         }
         Ok(Self { keys })
+    }
+
+    /// The usable keys of a document behind a JWKS URL, and the faults of the others.
+    pub(crate) fn from_document(set: &Value) -> Result<(Self, Vec<JwksError>), JwksError> {
+        let Usable { keys, faults } = usable(set, PublicJwk::parse_at)?;
+        Ok((Self { keys }, faults))
     }
 
     /// The keys, in the order they were registered.
