@@ -135,6 +135,30 @@ impl ScopeSet {
         self.0.is_empty()
     }
 
+    /// What both sets permit. A wildcard that the other does not have becomes the list of the types it has.
+    #[must_use]
+    pub fn intersection(&self, other: &ScopeSet) -> ScopeSet {
+        let mut shared: Vec<Scope> = Vec::new();
+        for scope in &self.0 {
+            let subjects: Vec<Subject> = match scope.subject {
+                Subject::All if other.permits_all() => vec![Subject::All],
+                Subject::All => ResourceType::ALL
+                    .iter()
+                    .filter(|t| other.permits(**t))
+                    .map(|t| Subject::Type(*t))
+                    .collect(),
+                Subject::Type(t) => Some(Subject::Type(t)).filter(|_| other.permits(t)).into_iter().collect(),
+            };
+            for subject in subjects {
+                let scope = Scope { subject, ..*scope };
+                if !shared.contains(&scope) {
+                    shared.push(scope);
+                }
+            }
+        }
+        ScopeSet(shared)
+    }
+
     /// Whether everything this set permits is permitted by `wider` too.
     #[must_use]
     pub fn is_within(&self, wider: &ScopeSet) -> bool {
@@ -291,6 +315,21 @@ mod tests {
         let granted =
             grant("system/Observation.rs?category=laboratory system/Patient.rs", &all, &all).unwrap();
         assert_eq!(granted.to_string(), "system/Patient.rs");
+    }
+
+    #[test]
+    fn an_intersection_permits_what_both_permit() {
+        let both = |a: &str, b: &str| set(a).intersection(&set(b)).to_string();
+        assert_eq!(both("system/*.rs", "system/*.read"), "system/*.rs");
+        assert_eq!(
+            both("system/*.rs", "system/Goal.rs system/Patient.rs"),
+            "system/Goal.rs system/Patient.rs"
+        );
+        assert_eq!(
+            both("system/Goal.rs system/Patient.rs", "system/*.rs"),
+            "system/Goal.rs system/Patient.rs"
+        );
+        assert_eq!(both("system/Goal.rs", "system/Patient.rs"), "");
     }
 
     #[test]

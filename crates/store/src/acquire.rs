@@ -182,6 +182,8 @@ impl Store {
                       AND (lease_token IS NULL OR lease_expires_at <= clock_timestamp())
                       AND (retry_at IS NULL OR retry_at <= clock_timestamp())
                       AND attempts < $3
+                      AND EXISTS (SELECT FROM headgate.authority a
+                                   WHERE a.practice_number = x.practice_number AND a.consent_id = x.consent_id)
                       AND NOT EXISTS (SELECT FROM headgate.shard s
                                        WHERE s.practice_number = x.practice_number AND s.export_id = x.export_id
                                          AND s.state <> 'done')
@@ -209,6 +211,8 @@ impl Store {
                       AND (x.lease_token IS NULL OR x.lease_expires_at <= clock_timestamp())
                       AND (x.retry_at IS NULL OR x.retry_at <= clock_timestamp())
                       AND x.attempts < $3
+                      AND EXISTS (SELECT FROM headgate.authority a
+                                   WHERE a.practice_number = x.practice_number AND a.consent_id = x.consent_id)
                       -- What is left is read by reference, and shards are still to be done that refer to it.
                       AND NOT (x.state = 'planning'
                                AND NOT EXISTS (SELECT FROM headgate.export_stream t
@@ -283,9 +287,7 @@ impl Store {
             chosen AS (
                 SELECT e.practice_number, e.export_id, next.stream, next.shard
                   FROM headgate.export e
-                  JOIN headgate.consent c USING (practice_number, consent_id)
-                  JOIN headgate.app a ON a.client_id = e.client_id
-                  JOIN headgate.practice p ON p.practice_number = e.practice_number
+                  JOIN headgate.authority USING (practice_number, consent_id)
                  CROSS JOIN LATERAL (
                        SELECT s.stream, s.shard FROM headgate.shard s
                         WHERE s.practice_number = e.practice_number AND s.export_id = e.export_id
@@ -297,8 +299,6 @@ impl Store {
                   LEFT JOIN of_practice ON of_practice.practice_number = e.practice_number
                   LEFT JOIN of_app ON of_app.client_id = e.client_id
                  WHERE e.state IN ('planning', 'running')
-                   AND c.revoked_at IS NULL AND (c.expires_at IS NULL OR c.expires_at > clock_timestamp())
-                   AND a.suspended_at IS NULL AND p.suspended_at IS NULL
                    AND coalesce(of_practice.shards, 0) < $4 AND coalesce(of_app.shards, 0) < $5
                  ORDER BY coalesce(of_practice.shards, 0), coalesce(of_app.shards, 0), e.accepted_at, e.export_id
                  LIMIT 1)

@@ -4,7 +4,14 @@
 use headgate_domain::{ClientId, ExportId, PracticeNumber};
 use sqlx::PgConnection;
 
-use crate::Result;
+use crate::idempotency::{self, Idempotency};
+use crate::{Result, Store};
+
+mod events;
+mod seals;
+
+pub use events::{AuditFilter, AuditRecord};
+pub use seals::{MacState, SealCheck, SealProblem, SealRecord};
 
 /// One fact.
 #[derive(Debug, Clone, Default)]
@@ -21,6 +28,8 @@ pub struct Audit {
     pub export: Option<ExportId>,
     /// More facts: an object of plain values.
     pub detail: serde_json::Value,
+    /// The key under which a deed of the admin API is done only once.
+    pub idempotency: Option<Idempotency>,
 }
 
 impl Audit {
@@ -50,16 +59,49 @@ impl Audit {
         self
     }
 
-    /// Adds facts; an object of plain values.
+    /// Sets the facts; an object of plain values.
     #[must_use]
     pub fn with(mut self, detail: serde_json::Value) -> Self {
         self.detail = detail;
         self
     }
+
+    /// Adds facts to those that are there; an object of plain values.
+    #[must_use]
+    pub fn and(mut self, more: serde_json::Value) -> Self {
+        if let (serde_json::Value::Object(facts), serde_json::Value::Object(more)) = (&mut self.detail, more)
+        {
+            facts.extend(more);
+        }
+        self
+    }
+
+    /// Has the deed done once only under this key: a second time it is [`crate::Error::Repeated`].
+    #[must_use]
+    pub fn idempotent(mut self, key: Idempotency) -> Self {
+        self.idempotency = Some(key);
+        self
+    }
 }
 
-/// Writes one fact within the caller's transaction.
+impl Store {
+    /// Writes a fact that goes with no change, such as that somebody read a report.
+    ///
+    /// # Errors
+    /// When the database fails: then what it is about may not be shown either.
+    pub async fn record(&self, audit: &Audit) -> Result<()> {
+        let mut tx = self.begin().await?;
+        record(&mut tx, audit).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+}
+
+/// Writes one fact within the caller's transaction, and uses up its idempotency key.
 pub(crate) async fn record(connection: &mut PgConnection, audit: &Audit) -> Result<()> {
+    if let Some(key) = &audit.idempotency {
+        idempotency::use_up(connection, key).await?;
+    }
     sqlx::query!(
         "/* audit::record */
          INSERT INTO headgate.audit_event (actor, action, practice_number, client_id, export_id, detail)

@@ -44,7 +44,7 @@ impl Store {
                FROM headgate.source_catalog WHERE practice_number = $1"#,
             practice.get(),
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(&mut *self.at(practice).await?)
         .await?;
         row.map(|row| {
             let parse = |t: &String| parsed(t, "source_catalog", "catalog");
@@ -66,7 +66,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn request_refresh(&self, practice: PracticeNumber, audit: &Audit) -> Result<bool> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.at(practice).await?;
         let asked = sqlx::query!(
             "/* request_refresh */
              UPDATE headgate.source_catalog SET requested_at = clock_timestamp(), attempts = 0, retry_at = NULL
@@ -91,7 +91,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn ring_for_refresh(&self, practice: PracticeNumber) -> Result<()> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.at(practice).await?;
         doorbell::ring(&mut tx, practice).await?;
         tx.commit().await?;
         Ok(())

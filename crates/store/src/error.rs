@@ -32,6 +32,23 @@ pub enum Error {
         /// The violated constraint.
         constraint: String,
     },
+    /// It was changed since it was read: it is of another revision. Nothing was written.
+    #[error("it was changed meanwhile: read it again")]
+    Stale,
+    /// More of something than there may be. Nothing was written.
+    #[error("there may be at most {most} {of}")]
+    TooMany {
+        /// Of what.
+        of: &'static str,
+        /// How many there may be.
+        most: u32,
+    },
+    /// A list was asked to go on from a place that it does not know.
+    #[error("the cursor is not one that this list gave out")]
+    Cursor,
+    /// A deed with this idempotency key was done before. Nothing was written.
+    #[error("a request with this idempotency key was made before")]
+    Repeated,
     /// The lease under which a worker wrote is no longer its own: nothing was written.
     #[error("the lease is lost")]
     LeaseLost,
@@ -131,4 +148,9 @@ pub(crate) fn json<T: serde::de::DeserializeOwned>(
     column: &'static str,
 ) -> Result<T> {
     serde_json::from_value(value).map_err(|_| Error::Inconsistent { table, column })
+}
+
+/// Whether a change that met no row failed because the row is of another revision than was wanted.
+pub(crate) fn stale_if(if_match: Option<i64>, exists: bool) -> Result<()> {
+    if exists && if_match.is_some() { Err(Error::Stale) } else { Ok(()) }
 }

@@ -1,8 +1,12 @@
 //! Exports as clients see them: kick-off, status, links and deletion. What workers do with them stands in
 //! the modules of the steps; what operators look at in [`report`].
 
+mod disclosures;
 mod kick_off;
+mod listed_files;
 mod report;
+mod requeue;
+mod waiting;
 
 use std::collections::BTreeSet;
 
@@ -15,8 +19,11 @@ use crate::audit::{self, Audit};
 use crate::error::{json, number, parsed};
 use crate::{Error, Result, Store, doorbell};
 
+pub use disclosures::{Disclosure, DisclosureFilter, Times};
 pub use kick_off::{KickOffError, NewExport};
-pub use report::{ExportDetail, ExportSummary, ProblemSummary, ShardSummary, StreamSummary};
+pub use listed_files::ListedFile;
+pub use report::{ExportDetail, ExportFilter, ExportSummary, ProblemSummary, ShardSummary, StreamSummary};
+pub use waiting::{WaitLimits, Waiting};
 
 /// An export as its client sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,7 +98,7 @@ impl Store {
             export.as_str(),
             client.as_str(),
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(&mut *self.at(practice).await?)
         .await?;
         row.map(|row| {
             Ok(ExportRecord {
@@ -134,7 +141,7 @@ impl Store {
             practice.get(),
             client.as_str(),
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&mut *self.at(practice).await?)
         .await?;
         rows.into_iter()
             .map(|row| {
@@ -150,8 +157,8 @@ impl Store {
             .collect()
     }
 
-    /// Records that links to an export's files are handed out. `false` when the export has ended or expired:
-    /// then no link may be shown.
+    /// Records that links to an export's files are handed out. `false` when the export has ended or expired, or the
+    /// authority it runs under is gone: then no link may be shown.
     ///
     /// # Errors
     /// When the database fails: then no link may be shown either.
@@ -162,26 +169,57 @@ impl Store {
         client: &ClientId,
         audit: &Audit,
     ) -> Result<bool> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.at(practice).await?;
         let there = sqlx::query!(
             "/* mint_links */
-             SELECT export_id FROM headgate.export
+             UPDATE headgate.export e
+             SET links_first_at = coalesce(links_first_at, clock_timestamp()), links_last_at = clock_timestamp(),
+                 links_times = links_times + 1
              WHERE practice_number = $1 AND export_id = $2 AND client_id = $3
                AND state IN ('planning', 'running', 'finishing', 'completed')
                AND (expires_at IS NULL OR expires_at > clock_timestamp())
-             FOR SHARE",
+               AND EXISTS (SELECT FROM headgate.authority a
+                           WHERE a.practice_number = e.practice_number AND a.consent_id = e.consent_id)",
             practice.get(),
             export.as_str(),
             client.as_str(),
         )
-        .fetch_optional(&mut *tx)
-        .await?;
-        if there.is_none() {
+        .execute(&mut *tx)
+        .await?
+        .rows_affected();
+        if there == 0 {
             return Ok(false);
         }
         audit::record(&mut tx, audit).await?;
         tx.commit().await?;
         Ok(true)
+    }
+
+    /// Notes that a file of an export is being fetched with the access token. `false` when the export has ended or
+    /// expired, or the authority it runs under is gone: then no file may be handed out.
+    ///
+    /// # Errors
+    /// When the database fails: then no file may be handed out.
+    pub async fn note_download(&self, practice: PracticeNumber, export: &ExportId) -> Result<bool> {
+        let mut tx = self.at(practice).await?;
+        let there = sqlx::query!(
+            "/* note_download */
+             UPDATE headgate.export e
+             SET download_first_at = coalesce(download_first_at, clock_timestamp()),
+                 download_last_at = clock_timestamp(), download_times = download_times + 1
+             WHERE practice_number = $1 AND export_id = $2
+               AND state IN ('planning', 'running', 'finishing', 'completed')
+               AND (expires_at IS NULL OR expires_at > clock_timestamp())
+               AND EXISTS (SELECT FROM headgate.authority a
+                           WHERE a.practice_number = e.practice_number AND a.consent_id = e.consent_id)",
+            practice.get(),
+            export.as_str(),
+        )
+        .execute(&mut *tx)
+        .await?
+        .rows_affected();
+        tx.commit().await?;
+        Ok(there == 1)
     }
 
     /// Cancels an export that is live, completed or failed, and takes the lease of its step away. With a client,
@@ -196,7 +234,7 @@ impl Store {
         client: Option<&ClientId>,
         audit: &Audit,
     ) -> Result<bool> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.at(practice).await?;
         let moved = sqlx::query!(
             "/* cancel_export */
              UPDATE headgate.export

@@ -66,6 +66,8 @@ pub struct FileRecord {
 /// The content of an attachment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AttachmentRecord {
+    /// The export that it belongs to.
+    pub export: ExportId,
     /// Where it lies in the bucket.
     pub object_key: String,
     /// The types of the export that it belongs to.
@@ -117,7 +119,7 @@ impl Store {
             practice.get(),
             export.as_str(),
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&mut *self.at(practice).await?)
         .await?;
         rows.into_iter().map(FileRecord::try_from).collect()
     }
@@ -148,7 +150,7 @@ impl Store {
             client.as_str(),
             object_key,
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(&mut *self.at(practice).await?)
         .await?;
         row.map(FileRecord::try_from).transpose()
     }
@@ -165,7 +167,7 @@ impl Store {
     ) -> Result<Option<AttachmentRecord>> {
         let row = sqlx::query!(
             "/* attachment_for_client */
-             SELECT f.object_key, e.types
+             SELECT f.object_key, e.export_id, e.types
              FROM headgate.file f JOIN headgate.export e USING (practice_number, export_id)
              WHERE f.practice_number = $1 AND f.kind = 'attachment' AND f.attachment_id = $2 AND e.client_id = $3
                AND e.state = 'completed' AND (e.expires_at IS NULL OR e.expires_at > clock_timestamp())
@@ -174,11 +176,12 @@ impl Store {
             attachment_id,
             client.as_str(),
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(&mut *self.at(practice).await?)
         .await?;
         row.map(|row| {
             let types = row.types.iter().map(|t| parsed(t, "export", "types")).collect::<Result<_>>()?;
-            Ok(AttachmentRecord { object_key: row.object_key, types })
+            let export = parsed(&row.export_id, "export", "export_id")?;
+            Ok(AttachmentRecord { export, object_key: row.object_key, types })
         })
         .transpose()
     }

@@ -4,12 +4,18 @@
 //! clock. An export that fixes its cohort takes the same lock in share mode before it reads the clock, so a
 //! join is either in the cohort or stamped after the export's time: no join falls between two exports.
 
+mod matching;
+mod upload;
+
 use chrono::{DateTime, Utc};
 use headgate_domain::PracticeNumber;
 
 use crate::audit::{self, Audit};
-use crate::error::number;
-use crate::{Result, Store};
+use crate::error::{Error, number};
+use crate::{Page, Paged, Result, Store};
+
+pub use matching::{GroupToMatch, Matched};
+pub use upload::{MemberCounts, MemberUpload};
 
 /// A group.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +30,10 @@ pub struct GroupRecord {
     pub updated_at: DateTime<Utc>,
     /// Patients who are members now.
     pub member_count: u64,
+    /// Grows with every change.
+    pub revision: i64,
+    /// How many members the source had when it was last looked, since the members last changed.
+    pub matched: Option<Matched>,
 }
 
 /// A group that an app may ask for: of the control database, or of the practice's source.
@@ -48,50 +58,72 @@ pub struct GroupMember {
     pub member_since: DateTime<Utc>,
 }
 
-/// How the members are to change.
-#[derive(Debug, Clone)]
-pub enum MemberChange {
-    /// Some join, some leave. Joining twice, or leaving without being in, changes nothing.
-    Some {
-        /// Patients to join.
-        add: Vec<String>,
-        /// Patients to leave.
-        remove: Vec<String>,
-    },
-    /// Exactly these are members from now on; those who stay keep their join time.
-    Replace(Vec<String>),
+/// A row as every statement here selects it.
+struct Row {
+    group_id: String,
+    name: String,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+    member_count: i64,
+    revision: i64,
+    matched_at: Option<DateTime<Utc>>,
+    matched_known: Option<i64>,
+    matched_of: Option<i64>,
 }
 
-/// What a change of members did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MemberCounts {
-    /// Patients who joined.
-    pub joined: u64,
-    /// Patients who left.
-    pub left: u64,
-    /// Members afterwards.
-    pub member_count: u64,
+impl TryFrom<Row> for GroupRecord {
+    type Error = Error;
+
+    fn try_from(row: Row) -> Result<Self> {
+        let count = |n: i64| number(n, "patient_group", "matched");
+        let matched = match (row.matched_at, row.matched_known, row.matched_of) {
+            (Some(at), Some(known), Some(of)) => Some(Matched { known: count(known)?, of: count(of)?, at }),
+            _ => None,
+        };
+        Ok(Self {
+            group_id: row.group_id,
+            name: row.name,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+            member_count: number(row.member_count, "patient_group_member", "count")?,
+            revision: row.revision,
+            matched,
+        })
+    }
 }
 
 impl Store {
     /// Creates a group, or gives it another name. Returns whether it is new.
     ///
     /// # Errors
-    /// [`crate::Error::Missing`] when there is no such practice.
+    /// [`crate::Error::Missing`] when there is no such practice, [`crate::Error::Stale`] when the group is not of the
+    /// revision `if_match`.
     pub async fn put_group(
         &self,
         practice: PracticeNumber,
         group_id: &str,
         name: &str,
+        if_match: Option<i64>,
         audit: &Audit,
     ) -> Result<bool> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.at(practice).await?;
+        let revision = sqlx::query_scalar!(
+            "/* put_group: lock */
+             SELECT revision FROM headgate.patient_group WHERE practice_number = $1 AND group_id = $2 FOR UPDATE",
+            practice.get(),
+            group_id,
+        )
+        .fetch_optional(&mut *tx)
+        .await?;
+        if if_match.is_some() && revision != if_match {
+            return Err(Error::Stale);
+        }
         // xmax is 0 in a row that was inserted, not updated, by this statement.
         let created = sqlx::query_scalar!(
             r#"/* put_group */
-             INSERT INTO headgate.patient_group (practice_number, group_id, name) VALUES ($1, $2, $3)
+             INSERT INTO headgate.patient_group AS g (practice_number, group_id, name) VALUES ($1, $2, $3)
              ON CONFLICT (practice_number, group_id)
-                 DO UPDATE SET name = excluded.name, updated_at = clock_timestamp()
+                 DO UPDATE SET name = excluded.name, updated_at = clock_timestamp(), revision = g.revision + 1
              RETURNING (xmax = 0) AS "created!""#,
             practice.get(),
             group_id,
@@ -104,12 +136,13 @@ impl Store {
         Ok(created)
     }
 
-    /// All groups of a practice by id.
+    /// The groups of a practice by id.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn groups(&self, practice: PracticeNumber) -> Result<Vec<GroupRecord>> {
-        self.read_groups(practice, None).await
+    pub async fn groups_page(&self, practice: PracticeNumber, page: &Page) -> Result<Paged<GroupRecord>> {
+        let groups = self.read_groups(practice, None, page).await?;
+        Ok(Paged::of(groups, page, |group| group.group_id.clone()))
     }
 
     /// The groups of a practice that an app may ask for, by id: those of the control database and, unless one of
@@ -134,7 +167,7 @@ impl Store {
              ORDER BY 1"#,
             practice.get(),
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&mut *self.at(practice).await?)
         .await?;
         rows.into_iter()
             .map(|row| {
@@ -153,131 +186,67 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn group(&self, practice: PracticeNumber, group_id: &str) -> Result<Option<GroupRecord>> {
-        Ok(self.read_groups(practice, Some(group_id)).await?.pop())
+        Ok(self.read_groups(practice, Some(group_id), &Page::first(1)).await?.pop())
     }
 
-    async fn read_groups(&self, practice: PracticeNumber, only: Option<&str>) -> Result<Vec<GroupRecord>> {
-        let rows = sqlx::query!(
+    async fn read_groups(
+        &self,
+        practice: PracticeNumber,
+        only: Option<&str>,
+        page: &Page,
+    ) -> Result<Vec<GroupRecord>> {
+        let rows = sqlx::query_as!(
+            Row,
             r#"/* read_groups */
-             SELECT g.group_id, g.name, g.created_at, g.updated_at,
+             SELECT g.group_id, g.name, g.created_at, g.updated_at, g.revision,
+                    CASE WHEN g.matched_at >= g.members_changed_at THEN g.matched_at END AS matched_at,
+                    g.matched_known, g.matched_of,
                     (SELECT count(*) FROM headgate.patient_group_member m
                      WHERE m.practice_number = g.practice_number AND m.group_id = g.group_id
                        AND m.member_until IS NULL) AS "member_count!"
              FROM headgate.patient_group g
              WHERE g.practice_number = $1 AND ($2::text IS NULL OR g.group_id = $2)
-             ORDER BY g.group_id"#,
+               AND ($3::text IS NULL OR g.group_id > $3)
+             ORDER BY g.group_id LIMIT $4"#,
             practice.get(),
             only,
+            page.text(),
+            page.rows(),
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&mut *self.at(practice).await?)
         .await?;
-        rows.into_iter()
-            .map(|row| {
-                Ok(GroupRecord {
-                    group_id: row.group_id,
-                    name: row.name,
-                    created_at: row.created_at,
-                    updated_at: row.updated_at,
-                    member_count: number(row.member_count, "patient_group_member", "count")?,
-                })
-            })
-            .collect()
+        rows.into_iter().map(GroupRecord::try_from).collect()
     }
 
-    /// The members of a group now, by patient id.
+    /// The members of a group now. Their order is none that means anything: a page is asked for by the hash of an id,
+    /// so that no patient's id stands in a URL.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn group_members(&self, practice: PracticeNumber, group_id: &str) -> Result<Vec<GroupMember>> {
-        let members = sqlx::query_as!(
-            GroupMember,
-            "/* group_members */
-             SELECT patient_id, member_since FROM headgate.patient_group_member
-             WHERE practice_number = $1 AND group_id = $2 AND member_until IS NULL
-             ORDER BY patient_id",
-            practice.get(),
-            group_id,
-        )
-        .fetch_all(&self.pool)
-        .await?;
-        Ok(members)
-    }
-
-    /// Changes the members of a group; `None` when there is no such group.
-    ///
-    /// # Errors
-    /// When the database fails: then nothing was changed.
-    pub async fn change_members(
+    pub async fn members_page(
         &self,
         practice: PracticeNumber,
         group_id: &str,
-        change: &MemberChange,
-        audit: &Audit,
-    ) -> Result<Option<MemberCounts>> {
-        let (add, remove, keep) = match change {
-            MemberChange::Some { add, remove } => (add, Some(remove), None),
-            MemberChange::Replace(all) => (all, None, Some(all)),
-        };
-        let mut tx = self.begin().await?;
-        let locked = sqlx::query!(
-            "/* change_members */
-             SELECT group_id FROM headgate.patient_group WHERE practice_number = $1 AND group_id = $2 FOR UPDATE",
-            practice.get(),
-            group_id,
-        )
-        .fetch_optional(&mut *tx)
-        .await?;
-        if locked.is_none() {
-            return Ok(None);
-        }
-        // A statement of its own, after the lock: see the module's text.
-        let now = sqlx::query_scalar!(r#"/* change_members */ SELECT clock_timestamp() AS "now!""#)
-            .fetch_one(&mut *tx)
-            .await?;
-        let left = sqlx::query!(
-            "/* change_members */
-             UPDATE headgate.patient_group_member SET member_until = $3
+        page: &Page,
+    ) -> Result<Paged<GroupMember>> {
+        let rows = sqlx::query!(
+            r#"/* members_page */
+             SELECT patient_id, member_since, md5(patient_id) AS "place!" FROM headgate.patient_group_member
              WHERE practice_number = $1 AND group_id = $2 AND member_until IS NULL
-               AND (patient_id = ANY($4) OR NOT patient_id = ANY($5))",
+               AND ($3::text IS NULL OR md5(patient_id) > $3)
+             ORDER BY md5(patient_id) LIMIT $4"#,
             practice.get(),
             group_id,
-            now,
-            remove.map(Vec::as_slice),
-            keep.map(Vec::as_slice),
+            page.text(),
+            page.rows(),
         )
-        .execute(&mut *tx)
-        .await?
-        .rows_affected();
-        let joined = sqlx::query!(
-            "/* change_members */
-             INSERT INTO headgate.patient_group_member (practice_number, group_id, patient_id, member_since)
-             SELECT DISTINCT $1::bigint, $2::text, joining.patient_id, $3::timestamptz
-             FROM unnest($4::text[]) AS joining (patient_id)
-             ON CONFLICT (practice_number, group_id, patient_id) WHERE member_until IS NULL DO NOTHING",
-            practice.get(),
-            group_id,
-            now,
-            add,
-        )
-        .execute(&mut *tx)
-        .await?
-        .rows_affected();
-        let member_count = sqlx::query_scalar!(
-            r#"/* change_members */
-             WITH touched AS (UPDATE headgate.patient_group SET updated_at = $3
-                              WHERE practice_number = $1 AND group_id = $2)
-             SELECT count(*) AS "count!" FROM headgate.patient_group_member
-             WHERE practice_number = $1 AND group_id = $2 AND member_until IS NULL"#,
-            practice.get(),
-            group_id,
-            now,
-        )
-        .fetch_one(&mut *tx)
+        .fetch_all(&mut *self.at(practice).await?)
         .await?;
-        let counts = serde_json::json!({ "group": group_id, "joined": joined, "left": left });
-        audit::record(&mut tx, &audit.clone().with(counts)).await?;
-        tx.commit().await?;
-        let member_count = number(member_count, "patient_group_member", "count")?;
-        Ok(Some(MemberCounts { joined, left, member_count }))
+        let paged = Paged::of(rows, page, |row| row.place.clone());
+        let member = |patient_id, member_since| GroupMember { patient_id, member_since };
+        Ok(Paged {
+            items: paged.items.into_iter().map(|row| member(row.patient_id, row.member_since)).collect(),
+            next: paged.next,
+        })
     }
 }

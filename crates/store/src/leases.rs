@@ -86,13 +86,9 @@ impl Keeper {
               FROM unnest($1::uuid[], $2::bigint[], $3::text[]) AS held (token, practice_number, export_id)
              WHERE NOT EXISTS (
                    SELECT FROM headgate.export e
-                     JOIN headgate.consent c USING (practice_number, consent_id)
-                     JOIN headgate.app a ON a.client_id = e.client_id
-                     JOIN headgate.practice p ON p.practice_number = e.practice_number
+                     JOIN headgate.authority USING (practice_number, consent_id)
                     WHERE e.practice_number = held.practice_number AND e.export_id = held.export_id
-                      AND e.state IN ('accepted', 'planning', 'running', 'finishing')
-                      AND c.revoked_at IS NULL AND (c.expires_at IS NULL OR c.expires_at > clock_timestamp())
-                      AND a.suspended_at IS NULL AND p.suspended_at IS NULL)"#,
+                      AND e.state IN ('accepted', 'planning', 'running', 'finishing'))"#,
             &tokens,
             &practices,
             &exports,

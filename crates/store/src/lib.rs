@@ -19,15 +19,18 @@ mod cohort;
 mod consents;
 mod deletions;
 mod doorbell;
+mod endings;
 mod error;
 mod exports;
 mod files;
 mod finish;
 mod groups;
+mod idempotency;
 mod leases;
 mod maintenance;
 mod manifest_pages;
 mod mapping_sets;
+mod page;
 mod plan;
 mod practices;
 mod problems;
@@ -35,10 +38,13 @@ mod purge;
 mod references;
 mod refresh;
 mod replay;
+mod revoked_tokens;
+mod roles;
 mod schema;
 mod shards;
 mod signing_keys;
 mod stream_type;
+mod suspension;
 mod transaction;
 mod vendors;
 
@@ -47,32 +53,40 @@ use std::time::Duration;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
 pub use acquire::{Acquired, Limits, PlanLease, RefreshLease, ShardLease, StepLease};
-pub use apps::{App, AppStatus, ConsentingPractice, NewApp};
-pub use audit::Audit;
+pub use apps::{App, AppChange, AppKey, AppStatus, ConsentingPractice, NewApp, NewRefusal, Refusal};
+pub use audit::{Audit, AuditFilter, AuditRecord, MacState, SealCheck, SealProblem, SealRecord};
 pub use catalog::CatalogEntry;
 pub use cohort::{Member, Members};
-pub use consents::{ConsentRecord, NewConsent};
+pub use consents::{Authority, ConsentChange, ConsentRecord, NewConsent};
 pub use deletions::Deletions;
 pub use doorbell::{Doorbells, QUEUE};
 pub use error::{Error, Result};
 pub use exports::{
-    ClientExport, ExportDetail, ExportRecord, ExportSummary, KickOffError, NewExport, ProblemSummary,
-    ShardSummary, StreamSummary,
+    ClientExport, Disclosure, DisclosureFilter, ExportDetail, ExportFilter, ExportRecord, ExportSummary,
+    KickOffError, ListedFile, NewExport, ProblemSummary, ShardSummary, StreamSummary, Times, WaitLimits,
+    Waiting,
 };
 pub use files::{AttachmentRecord, FileKind, FileRecord};
 pub use finish::FinishedTotals;
-pub use groups::{ExportableGroup, GroupMember, GroupRecord, MemberChange, MemberCounts};
+pub use groups::{
+    ExportableGroup, GroupMember, GroupRecord, GroupToMatch, Matched, MemberCounts, MemberUpload,
+};
+pub use idempotency::{Idempotency, IdempotentRecord};
 pub use leases::{Keeper, LeaseKind};
 pub use maintenance::{DueTask, Task};
 pub use manifest_pages::ManifestPage;
 pub use mapping_sets::MappingSetSummary;
+pub use page::{Page, Paged};
 pub use plan::{AccessPath, Cohort, NewShard, NewStream, PlanState, StreamPlan};
-pub use practices::{NewPractice, PracticeRecord, SourceBinding};
+pub use practices::{NewPractice, PracticeChange, PracticeRecord, SourceBinding};
 pub use problems::{NewProblem, Problem};
+pub use roles::Roles;
 pub use schema::SUPPORTED_SCHEMA_VERSIONS;
 pub use shards::{Publication, PublishedFile};
+pub use signing_keys::StoredKey;
 pub use stream_type::StreamType;
-pub use vendors::{NewVendor, Vendor};
+pub use suspension::Suspension;
+pub use vendors::{NewVendor, Vendor, VendorChange};
 
 /// The control database. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -86,7 +100,31 @@ impl Store {
     /// # Errors
     /// When the URL cannot be read or no connection can be made within the timeout.
     pub async fn connect(url: &str, max_connections: u32, acquire_timeout: Duration) -> Result<Self> {
+        Self::open(url.parse()?, max_connections, acquire_timeout).await
+    }
+
+    /// The same, with bounds on what a statement may take and on how long a transaction may idle.
+    ///
+    /// # Errors
+    /// As [`Store::connect`].
+    pub async fn connect_bounded(
+        url: &str,
+        max_connections: u32,
+        acquire_timeout: Duration,
+        statement: Duration,
+    ) -> Result<Self> {
         let options: PgConnectOptions = url.parse()?;
+        let bound = format!("{}ms", statement.as_millis());
+        let options =
+            options.options([("statement_timeout", &bound), ("idle_in_transaction_session_timeout", &bound)]);
+        Self::open(options, max_connections, acquire_timeout).await
+    }
+
+    async fn open(
+        options: PgConnectOptions,
+        max_connections: u32,
+        acquire_timeout: Duration,
+    ) -> Result<Self> {
         let pool = PgPoolOptions::new()
             .max_connections(max_connections)
             .acquire_timeout(acquire_timeout)

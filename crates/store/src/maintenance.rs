@@ -23,6 +23,8 @@ pub enum Task {
     Refresh,
     /// Prefixes of exports that ended lately are emptied once more.
     Sweep,
+    /// Revoked tokens that would have ended by now, and idempotency keys of yesterday, are forgotten.
+    Forget,
 }
 
 impl Task {
@@ -34,6 +36,7 @@ impl Task {
             "queue" => Task::Queue,
             "refresh" => Task::Refresh,
             "sweep" => Task::Sweep,
+            "forget" => Task::Forget,
             _ => return None,
         })
     }
@@ -137,9 +140,9 @@ impl Store {
               WHERE (practice_number, export_id) IN (
                     SELECT e.practice_number, e.export_id
                       FROM headgate.export e
-                      JOIN headgate.consent c USING (practice_number, consent_id)
                      WHERE e.state IN ('accepted', 'planning', 'running', 'finishing', 'completed')
-                       AND (c.revoked_at IS NOT NULL OR c.expires_at <= clock_timestamp())
+                       AND NOT EXISTS (SELECT FROM headgate.authority a
+                                        WHERE a.practice_number = e.practice_number AND a.consent_id = e.consent_id)
                      LIMIT 500 FOR UPDATE OF e SKIP LOCKED)
              RETURNING practice_number, export_id",
         )
@@ -249,6 +252,27 @@ impl Store {
         .execute(&self.pool)
         .await?;
         Ok(gone.rows_affected())
+    }
+
+    /// Forgets revoked tokens that would have ended by now, and idempotency keys that are older than a day; returns how
+    /// many.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn forget_old(&self) -> Result<u64> {
+        let tokens = sqlx::query!(
+            "/* forget_old: tokens */
+             DELETE FROM headgate.revoked_token WHERE expires_at < clock_timestamp() - interval '10 minutes'",
+        )
+        .execute(&self.pool)
+        .await?;
+        let keys = sqlx::query!(
+            "/* forget_old: keys */
+             DELETE FROM headgate.idempotency WHERE created_at < clock_timestamp() - interval '24 hours'",
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(tokens.rows_affected() + keys.rows_affected())
     }
 
     /// Deletes messages and workers that the queue is done with; it has no way of its own. Returns how

@@ -30,7 +30,7 @@ impl Store {
         most: u32,
     ) -> Result<Option<ManifestPage>> {
         let Ok(page) = i32::try_from(page) else { return Ok(None) };
-        let mut tx = self.begin().await?;
+        let mut tx = self.at(practice).await?;
         // Two polls at once must not close the same page twice.
         sqlx::query!(
             "/* manifest_page: lock */

@@ -31,7 +31,7 @@ impl Store {
         files: &BTreeMap<String, String>,
         audit: &Audit,
     ) -> Result<bool> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.everywhere().await?;
         let created = sqlx::query_scalar!(
             r#"/* put_mapping_set */
              INSERT INTO headgate.mapping_set (name, files) VALUES ($1, $2)

@@ -10,7 +10,12 @@ use url::Url;
 
 use crate::audit::{self, Audit};
 use crate::error::{json, number, parsed};
-use crate::{Error, Result, Store, acquire, doorbell};
+use crate::suspension::Suspension;
+use crate::{Error, Page, Paged, Result, Store, acquire, doorbell};
+
+pub use update::PracticeChange;
+
+mod update;
 
 /// A practice to be created.
 #[derive(Debug, Clone)]
@@ -44,6 +49,10 @@ pub struct PracticeRecord {
     pub source_settings: Vec<(String, String)>,
     /// Seconds that a stamp may lie before its commit.
     pub late_commit_allowance_s: Option<u32>,
+    /// That an operator suspended it.
+    pub suspended: Option<Suspension>,
+    /// Grows with every change.
+    pub revision: i64,
     /// When it was created.
     pub created_at: DateTime<Utc>,
 }
@@ -88,6 +97,9 @@ struct Row {
     s3_prefix: String,
     options: Value,
     suspended_at: Option<DateTime<Utc>>,
+    suspended_by: Option<String>,
+    suspend_reason: Option<String>,
+    revision: i64,
     created_at: DateTime<Utc>,
 }
 
@@ -115,6 +127,8 @@ impl TryFrom<Row> for PracticeRecord {
                 .late_commit_allowance_s
                 .map(|s| number(s, "practice", "late_commit_allowance_s"))
                 .transpose()?,
+            suspended: Suspension::of(row.suspended_at, row.suspended_by, row.suspend_reason),
+            revision: row.revision,
             created_at: row.created_at,
         })
     }
@@ -129,7 +143,7 @@ impl Store {
         let practice = &new.practice;
         let settings: BTreeMap<_, _> = new.source_settings.iter().cloned().collect();
         let late_commit_s = new.late_commit_allowance_s.map(|s| i32::try_from(s).unwrap_or(i32::MAX));
-        let mut tx = self.begin().await?;
+        let mut tx = self.at(practice.number).await?;
         sqlx::query!(
             "/* create_practice */
              INSERT INTO headgate.practice (practice_number, slug, name, base_url, source_dsn_ref, source_schema,
@@ -172,12 +186,41 @@ impl Store {
             Row,
             "/* practices */
              SELECT practice_number, slug, name, base_url, source_dsn_ref, source_schema, source_mapping, source_settings,
-                    source_history_since, late_commit_allowance_s, s3_prefix, options, suspended_at, created_at
+                    source_history_since, late_commit_allowance_s, s3_prefix, options, suspended_at,
+                    suspended_by, suspend_reason, revision, created_at
              FROM headgate.practice ORDER BY practice_number",
         )
         .fetch_all(&self.pool)
         .await?;
         rows.into_iter().map(PracticeRecord::try_from).collect()
+    }
+
+    /// Practices by number in pages, or only one.
+    ///
+    /// # Errors
+    /// [`Error::Cursor`]; or when the database fails.
+    pub async fn practices_page(
+        &self,
+        only: Option<PracticeNumber>,
+        page: &Page,
+    ) -> Result<Paged<PracticeRecord>> {
+        let rows = sqlx::query_as!(
+            Row,
+            "/* practices_page */
+             SELECT practice_number, slug, name, base_url, source_dsn_ref, source_schema, source_mapping, source_settings,
+                    source_history_since, late_commit_allowance_s, s3_prefix, options, suspended_at,
+                    suspended_by, suspend_reason, revision, created_at
+             FROM headgate.practice
+             WHERE ($1::bigint IS NULL OR practice_number = $1) AND ($2::bigint IS NULL OR practice_number > $2)
+             ORDER BY practice_number LIMIT $3",
+            only.map(PracticeNumber::get),
+            page.number()?,
+            page.rows(),
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let practices = rows.into_iter().map(PracticeRecord::try_from).collect::<Result<_>>()?;
+        Ok(Paged::of(practices, page, |record| record.practice.number.to_string()))
     }
 
     /// One practice.
@@ -189,7 +232,8 @@ impl Store {
             Row,
             "/* practice */
              SELECT practice_number, slug, name, base_url, source_dsn_ref, source_schema, source_mapping, source_settings,
-                    source_history_since, late_commit_allowance_s, s3_prefix, options, suspended_at, created_at
+                    source_history_since, late_commit_allowance_s, s3_prefix, options, suspended_at,
+                    suspended_by, suspend_reason, revision, created_at
              FROM headgate.practice WHERE practice_number = $1",
             practice.get(),
         )
@@ -208,7 +252,8 @@ impl Store {
             Row,
             "/* practice_by_base_url */
              SELECT practice_number, slug, name, base_url, source_dsn_ref, source_schema, source_mapping, source_settings,
-                    source_history_since, late_commit_allowance_s, s3_prefix, options, suspended_at, created_at
+                    source_history_since, late_commit_allowance_s, s3_prefix, options, suspended_at,
+                    suspended_by, suspend_reason, revision, created_at
              FROM headgate.practice WHERE base_url = ANY($1) ORDER BY length(base_url) DESC LIMIT 1",
             candidates,
         )

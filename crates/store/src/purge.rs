@@ -61,12 +61,17 @@ impl Store {
     }
 }
 
-/// An export that is purged needs neither its cohort nor its cursors any more, and both name patients.
+/// An export that is purged needs neither its cohort nor its cursors any more, and both name patients. Only where
+/// something was disclosed, because it was completed or links were handed out, the cohort stays: whose data went out
+/// must be answerable for years (45 CFR 164.528).
 async fn forget_patients(connection: &mut PgConnection, lease: &StepLease) -> Result<()> {
     let (practice, export) = (lease.practice.get(), lease.export.as_str());
     sqlx::query!(
         "/* forget_patients: members */
-         DELETE FROM headgate.export_member WHERE practice_number = $1 AND export_id = $2",
+         DELETE FROM headgate.export_member m WHERE practice_number = $1 AND export_id = $2
+            AND EXISTS (SELECT FROM headgate.export e
+                         WHERE e.practice_number = m.practice_number AND e.export_id = m.export_id
+                           AND e.completed_at IS NULL AND e.links_times = 0)",
         practice,
         export,
     )

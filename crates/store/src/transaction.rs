@@ -5,8 +5,13 @@
 //! answered. One that is dropped in between stays open on a connection that returns to the pool, and whatever
 //! is written there later, a lease that is given back or taken, is part of it and may never be committed.
 //! So `BEGIN` is sent by a task of its own, which nobody drops.
+//!
+//! A transaction of the API says what it is for: one practice, one app, or expressly everything. Where the API
+//! connects as a role of its own (`migrations/roles.sql`), row-level security shows it nothing else, so that a
+//! condition which a statement forgets is no leak. A worker's transactions are for all practices.
 
-use sqlx::{Postgres, Transaction};
+use headgate_domain::{ClientId, PracticeNumber};
+use sqlx::{AssertSqlSafe, Postgres, Transaction};
 
 use crate::{Result, Store};
 
@@ -17,8 +22,38 @@ impl Store {
     /// # Errors
     /// When the database fails or no connection comes free in time.
     pub(crate) async fn begin(&self) -> Result<Transaction<'static, Postgres>> {
+        self.begin_with("BEGIN".to_owned()).await
+    }
+
+    /// Begins a transaction for one practice: the API sees and writes rows of no other.
+    ///
+    /// # Errors
+    /// As [`Store::begin`].
+    pub(crate) async fn at(&self, practice: PracticeNumber) -> Result<Transaction<'static, Postgres>> {
+        self.begin_with(format!("BEGIN; SET LOCAL headgate.practice = '{}'", practice.get())).await
+    }
+
+    /// Begins a transaction for one app: the API sees its consents at all practices.
+    ///
+    /// # Errors
+    /// As [`Store::begin`].
+    pub(crate) async fn of_client(&self, client: &ClientId) -> Result<Transaction<'static, Postgres>> {
+        // A client id is `fhir` and hex digits.
+        self.begin_with(format!("BEGIN; SET LOCAL headgate.client = '{client}'")).await
+    }
+
+    /// Begins a transaction for all practices: for what operators ask, and for deeds that concern many.
+    ///
+    /// # Errors
+    /// As [`Store::begin`].
+    pub(crate) async fn everywhere(&self) -> Result<Transaction<'static, Postgres>> {
+        self.begin_with("BEGIN; SET LOCAL headgate.scope = 'all'".to_owned()).await
+    }
+
+    /// Values in the statement are numbers, client ids and constants: nothing that could be SQL.
+    async fn begin_with(&self, statement: String) -> Result<Transaction<'static, Postgres>> {
         let pool = self.pool.clone();
-        let begun = tokio::spawn(async move { pool.begin().await }).await;
+        let begun = tokio::spawn(async move { pool.begin_with(AssertSqlSafe(statement)).await }).await;
         // The task is never aborted: it can only be missing because it panicked or the runtime ends.
         Ok(begun.unwrap_or(Err(sqlx::Error::WorkerCrashed))?)
     }

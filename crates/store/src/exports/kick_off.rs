@@ -2,11 +2,12 @@
 //! nothing else leaves a trace.
 
 use headgate_domain::authorize::AuthorizedExport;
+use headgate_domain::scope::ScopeSet;
 use headgate_domain::{ClientId, ExportId, PracticeNumber};
 use sqlx::PgConnection;
 
 use crate::audit::{self, Audit};
-use crate::error::number;
+use crate::error::{number, parsed};
 use crate::{Result, Store, doorbell};
 
 /// An export to be started.
@@ -53,7 +54,7 @@ impl Store {
         new: &NewExport<'_>,
         audit: &Audit,
     ) -> Result<std::result::Result<(), KickOffError>> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.at(new.practice).await?;
         if let Err(refused) = may_start(&mut tx, new).await? {
             return Ok(Err(refused));
         }
@@ -62,9 +63,9 @@ impl Store {
         sqlx::query!(
             "/* kick_off */
              INSERT INTO headgate.export
-                 (practice_number, export_id, client_id, consent_id, level, group_id, request_url, since, types,
+                 (practice_number, export_id, client_id, consent_id, accepted_under, level, group_id, request_url, since, types,
                   selection, delivery, deleted, of_patients)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+             VALUES ($1, $2, $3, $4, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
             new.practice.get(),
             new.id.as_str(),
             new.client.as_str(),
@@ -96,22 +97,20 @@ async fn may_start(
     new: &NewExport<'_>,
 ) -> Result<std::result::Result<(), KickOffError>> {
     let consent = sqlx::query!(
-        "/* kick_off: consent */
-         SELECT c.consent_id
-         FROM headgate.consent c
-         JOIN headgate.practice p USING (practice_number)
-         JOIN headgate.app a USING (client_id)
-         WHERE c.practice_number = $1 AND c.consent_id = $2 AND c.client_id = $3
-           AND c.revoked_at IS NULL AND (c.expires_at IS NULL OR c.expires_at > clock_timestamp())
-           AND p.suspended_at IS NULL AND a.suspended_at IS NULL
-         FOR SHARE OF c",
+        r#"/* kick_off: consent */
+         SELECT app_scopes AS "app_scopes!" FROM headgate.authority
+         WHERE practice_number = $1 AND consent_id = $2 AND client_id = $3
+         FOR SHARE"#,
         new.practice.get(),
         new.authorized.consent_id,
         new.client.as_str(),
     )
     .fetch_optional(&mut *connection)
     .await?;
-    if consent.is_none() {
+    let Some(consent) = consent else { return Ok(Err(KickOffError::ConsentEnded)) };
+    // A consent that is amended gets another id; an app whose scopes are narrowed does not.
+    let registered: ScopeSet = parsed(&consent.app_scopes, "app", "scopes")?;
+    if !new.authorized.types.iter().all(|t| registered.permits(*t)) {
         return Ok(Err(KickOffError::ConsentEnded));
     }
     if let Some(group_id) = new.authorized.request.level.group_id() {

@@ -10,10 +10,17 @@ use uuid::Uuid;
 
 use super::{level_of, state_of, types_of};
 use crate::error::{number, parsed};
-use crate::{Result, Store, StreamType};
+use crate::page::time_and_text;
+use crate::{Page, Paged, Result, Store, StreamType};
 
-/// Exports in a list at most.
-const LISTED: i64 = 200;
+/// Which exports. Conditions that are absent let everything through.
+#[derive(Debug, Clone, Default)]
+pub struct ExportFilter {
+    /// In this state.
+    pub state: Option<ExportState>,
+    /// Of this app.
+    pub client: Option<ClientId>,
+}
 
 /// An export with its totals.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,12 +130,18 @@ pub struct ProblemSummary {
 }
 
 impl Store {
-    /// The newest exports of a practice, newest first, at most 200.
+    /// The exports of a practice, newest first.
     ///
     /// # Errors
-    /// When the database fails.
-    pub async fn list_exports(&self, practice: PracticeNumber) -> Result<Vec<ExportSummary>> {
-        self.read_exports(practice, None).await
+    /// [`crate::Error::Cursor`]; or when the database fails.
+    pub async fn list_exports(
+        &self,
+        practice: PracticeNumber,
+        filter: &ExportFilter,
+        page: &Page,
+    ) -> Result<Paged<ExportSummary>> {
+        let exports = self.read_exports(practice, None, filter, page).await?;
+        Ok(Paged::of(exports, page, |export| time_and_text(export.accepted_at, &export.id)))
     }
 
     /// One export of a practice with streams, shards and problems.
@@ -140,7 +153,9 @@ impl Store {
         practice: PracticeNumber,
         export: &ExportId,
     ) -> Result<Option<ExportDetail>> {
-        let Some(summary) = self.read_exports(practice, Some(export)).await?.pop() else { return Ok(None) };
+        let only =
+            self.read_exports(practice, Some(export), &ExportFilter::default(), &Page::first(1)).await?;
+        let Some(summary) = only.into_iter().next() else { return Ok(None) };
         let streams = self.read_streams(practice, export).await?;
         let problems = self.read_problems(practice, export).await?;
         Ok(Some(ExportDetail { summary, streams, problems }))
@@ -150,7 +165,10 @@ impl Store {
         &self,
         practice: PracticeNumber,
         only: Option<&ExportId>,
+        filter: &ExportFilter,
+        page: &Page,
     ) -> Result<Vec<ExportSummary>> {
+        let (after, after_id) = page.time_and_text()?.unzip();
         let rows = sqlx::query!(
             r#"/* read_exports */
              SELECT e.export_id, e.client_id, e.consent_id, e.level, e.group_id, e.since, e.types, e.state,
@@ -168,12 +186,18 @@ impl Store {
                  WHERE s.practice_number = e.practice_number AND s.export_id = e.export_id
                    AND t.resource_type <> 'Binary') AS done
              WHERE e.practice_number = $1 AND ($2::text IS NULL OR e.export_id = $2)
-             ORDER BY e.accepted_at DESC, e.export_id LIMIT $3"#,
+               AND ($3::text IS NULL OR e.state = $3) AND ($4::text IS NULL OR e.client_id = $4)
+               AND ($5::timestamptz IS NULL OR e.accepted_at < $5 OR e.accepted_at = $5 AND e.export_id > $6)
+             ORDER BY e.accepted_at DESC, e.export_id LIMIT $7"#,
             practice.get(),
             only.map(ExportId::as_str),
-            LISTED,
+            filter.state.map(ExportState::name),
+            filter.client.as_ref().map(ClientId::as_str),
+            after,
+            after_id,
+            page.rows(),
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&mut *self.at(practice).await?)
         .await?;
         rows.into_iter()
             .map(|row| {
@@ -210,7 +234,7 @@ impl Store {
             practice.get(),
             export.as_str(),
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&mut *self.at(practice).await?)
         .await?;
         let mut streams = Vec::with_capacity(rows.len());
         for row in rows {
@@ -240,7 +264,7 @@ impl Store {
             practice.get(),
             export.as_str(),
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&mut *self.at(practice).await?)
         .await?;
         for row in rows {
             let Some(stream) = streams.iter_mut().find(|s| s.stream == row.stream) else { continue };
@@ -274,7 +298,7 @@ impl Store {
             practice.get(),
             export.as_str(),
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&mut *self.at(practice).await?)
         .await?;
         rows.into_iter()
             .map(|row| {

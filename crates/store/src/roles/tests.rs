@@ -1,0 +1,127 @@
+use std::time::Duration;
+
+use headgate_domain::PracticeNumber;
+use headgate_local::postgres::{Cluster, Options};
+use uuid::Uuid;
+
+use super::*;
+use crate::{Audit, AuditFilter, NewVendor, Page};
+
+fn roles() -> Roles {
+    Roles { api: "headgate_api".to_owned(), worker: "headgate_worker".to_owned() }
+}
+
+async fn connect(cluster: &Cluster, user: &str) -> Store {
+    let url = cluster.url("postgres").replace("postgres@", &format!("{user}@"));
+    Store::connect(&url, 4, Duration::from_secs(10)).await.unwrap()
+}
+
+/// What is wrong with a statement, as its SQLSTATE; `None` when it worked.
+async fn refused(store: &Store, practice: i64, statement: &'static str) -> Option<String> {
+    let mut tx = store.at(PracticeNumber::new(practice).unwrap()).await.unwrap();
+    let error = sqlx::query(statement).execute(&mut *tx).await.err()?;
+    Some(error.as_database_error().unwrap().code().unwrap().into_owned())
+}
+
+async fn count(store: &Store, practice: Option<i64>, table: &str) -> i64 {
+    let mut tx = match practice {
+        Some(practice) => store.at(PracticeNumber::new(practice).unwrap()).await.unwrap(),
+        None => store.begin().await.unwrap(),
+    };
+    let statement = format!("SELECT count(*) FROM headgate.{table}");
+    sqlx::query_scalar(AssertSqlSafe(statement)).fetch_one(&mut *tx).await.unwrap()
+}
+
+/// Two practices with a group and an audit event each.
+async fn insert_practices(owner: &Store) {
+    for practice in [1, 2] {
+        sqlx::query(
+            "INSERT INTO headgate.practice (practice_number, slug, name, base_url, source_dsn_ref, s3_prefix)
+             VALUES ($1, 'p' || $1, 'P', 'https://fhir.example/' || $1, 'env:X', 'p/' || $1)",
+        )
+        .bind(practice)
+        .execute(&owner.pool)
+        .await
+        .unwrap();
+        sqlx::query(
+            "INSERT INTO headgate.patient_group (practice_number, group_id, name) VALUES ($1, 'g', 'G')",
+        )
+        .bind(practice)
+        .execute(&owner.pool)
+        .await
+        .unwrap();
+        let number = PracticeNumber::new(i64::from(practice)).unwrap();
+        owner.record(&Audit::new("operator", "practice.created").at(number)).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn the_api_sees_one_practice_at_a_time_and_nobody_but_the_owner_edits_the_audit_trail() {
+    let cluster = Cluster::start(Options::default()).await.unwrap();
+    let owner = Store::connect(&cluster.url("postgres"), 4, Duration::from_secs(10)).await.unwrap();
+    owner.migrate().await.unwrap();
+    assert!(!owner.grant_roles(&roles(), false).await.unwrap(), "there are no roles yet");
+    assert!(owner.grant_roles(&roles(), true).await.unwrap());
+    assert!(owner.grant_roles(&roles(), false).await.unwrap(), "again does no harm");
+    insert_practices(&owner).await;
+
+    let api = connect(&cluster, "headgate_api").await;
+    assert!(api.is_bound_by_policies().await.unwrap() && !owner.is_bound_by_policies().await.unwrap());
+    // A statement without any condition, on purpose.
+    for table in ["patient_group", "audit_event"] {
+        assert_eq!(count(&api, Some(1), table).await, 1, "{table}");
+        assert_eq!(count(&api, Some(3), table).await, 0, "{table}");
+        assert_eq!(count(&api, None, table).await, 0, "{table}: a transaction for nobody");
+    }
+    assert_eq!(api.audit_events(&AuditFilter::default(), &Page::first(10)).await.unwrap().items.len(), 2);
+    let insufficient = Some("42501".to_owned());
+    assert_eq!(
+        refused(
+            &api,
+            1,
+            "INSERT INTO headgate.patient_group (practice_number, group_id, name) VALUES (2, 'h', 'H')"
+        )
+        .await,
+        insufficient
+    );
+    assert_eq!(
+        refused(&api, 1, "UPDATE headgate.patient_group SET name = 'taken' WHERE practice_number = 2").await,
+        None
+    );
+    let names: Vec<String> =
+        sqlx::query_scalar("SELECT name FROM headgate.patient_group").fetch_all(&owner.pool).await.unwrap();
+    assert_eq!(names, ["G", "G"], "rows of another practice are not there to be updated");
+    let vendor = NewVendor {
+        vendor_id: Uuid::new_v4(),
+        name: "V".to_owned(),
+        contact_email: "v@v.example".to_owned(),
+    };
+    api.create_vendor(&vendor, &Audit::new("operator", "vendor.created")).await.unwrap();
+
+    let worker = connect(&cluster, "headgate_worker").await;
+    assert_eq!(count(&worker, None, "patient_group").await, 2);
+    for statement in [
+        "SELECT * FROM headgate.signing_key",
+        "SELECT * FROM headgate.app_key",
+        "SELECT fingerprint FROM headgate.idempotency",
+        "UPDATE headgate.consent SET scopes = 'system/*.rs'",
+    ] {
+        assert_eq!(refused(&worker, 1, statement).await, insufficient, "{statement}");
+    }
+    for store in [&api, &worker] {
+        for statement in [
+            "UPDATE headgate.audit_event SET actor = 'nobody'",
+            "DELETE FROM headgate.audit_event",
+            "TRUNCATE headgate.audit_event",
+            "DELETE FROM headgate.audit_seal",
+            "CREATE TABLE headgate.mine ()",
+        ] {
+            assert_eq!(refused(store, 1, statement).await, insufficient, "{statement}");
+        }
+    }
+
+    for store in [owner, api, worker] {
+        store.close().await;
+    }
+    cluster.stop().await.unwrap();
+}
