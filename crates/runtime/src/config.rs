@@ -12,6 +12,8 @@ mod drain;
 mod environment;
 mod export;
 mod files;
+mod jwks;
+mod keys;
 mod lease;
 mod limits;
 mod log;
@@ -21,6 +23,7 @@ mod server;
 mod source;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod token;
 mod worker;
 
@@ -31,11 +34,13 @@ use figment::error::Kind;
 use figment::providers::{Format as _, Toml};
 use serde::Deserialize;
 
-pub use admin::Admin;
+pub use admin::{Admin, AdminIssuer};
 pub use database::Database;
 pub use drain::Drain;
 pub use export::Export;
 pub use files::Files;
+pub use jwks::Jwks;
+pub use keys::Keys;
 pub use lease::Lease;
 pub use limits::Limits;
 pub use log::{Format, Log};
@@ -43,7 +48,8 @@ pub use poll::Poll;
 pub use s3::{PayloadSigning, S3};
 pub use server::Server;
 pub use source::Source;
-pub use token::Token;
+pub use tls::Tls;
+pub use token::{External, Token};
 pub use worker::Worker;
 
 use checks::Checks;
@@ -65,8 +71,12 @@ pub struct Config {
     pub database: Database,
     /// The bucket.
     pub s3: S3,
+    /// What protects stored secrets.
+    pub keys: Keys,
     /// Access tokens.
     pub token: Token,
+    /// Key sets at URLs.
+    pub jwks: Jwks,
     /// The admin API.
     pub admin: Admin,
     /// Links to files.
@@ -163,8 +173,10 @@ impl Config {
         self.server.check(role, &mut checks);
         self.database.check(role, &mut checks);
         self.s3.check(role, &mut checks);
-        self.token.check(&mut checks);
-        self.admin.check(&mut checks);
+        self.keys.check(role, &mut checks);
+        self.token.check(&self.jwks, &mut checks);
+        self.jwks.check(role, &mut checks);
+        self.admin.check(role, &self.jwks, &mut checks);
         self.files.check(&mut checks);
         self.lease.check(&mut checks);
         self.export.check(&mut checks);

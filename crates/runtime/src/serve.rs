@@ -3,7 +3,11 @@
 //! `axum::serve` has no limit for the time a client takes over its headers, nor for the number of
 //! connections, so this drives hyper itself. A connection is first looked at without reading from it: the
 //! 24 bytes every HTTP/2 client begins with tell the protocol, and a client that sends nothing at all is
-//! dropped. (hyper's own detection waits for them without a timeout.)
+//! dropped. (hyper's own detection waits for them without a timeout.) With TLS the handshake tells the
+//! protocol, within the same bound. A connection that has brought no request by then is dropped too, which
+//! is what bounds an HTTP/2 client that says hello and no more.
+
+mod tls;
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,6 +16,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::ConnectInfo;
+use axum::http::header::RETRY_AFTER;
 use axum::http::{Request, StatusCode};
 use axum::response::{IntoResponse, Response};
 use hyper::body::Incoming;
@@ -20,12 +25,15 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Server;
 use crate::lifecycle::Lifecycle;
+
+pub use tls::{Tls, TlsError};
 
 /// What an HTTP/2 client sends first (RFC 9113, section 3.4).
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -45,7 +53,7 @@ const HTTP2_PING: Duration = Duration::from_secs(20);
 /// What connections may cost.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    /// Time for the headers of a request, and for an idle connection.
+    /// Time for a TLS handshake, for the headers of a request, and for an idle connection.
     pub header_timeout: Duration,
     /// Time until a request is given up with 503.
     pub request_timeout: Duration,
@@ -76,6 +84,7 @@ pub struct BindError {
 pub struct Listener {
     tcp: TcpListener,
     address: SocketAddr,
+    tls: Option<Tls>,
 }
 
 impl Listener {
@@ -87,7 +96,13 @@ impl Listener {
         let failed = |source| BindError { address: address.to_owned(), source };
         let tcp = TcpListener::bind(address).await.map_err(failed)?;
         let address = tcp.local_addr().map_err(failed)?;
-        Ok(Self { tcp, address })
+        Ok(Self { tcp, address, tls: None })
+    }
+
+    /// The same port, served over TLS if there is a certificate.
+    #[must_use]
+    pub fn with_tls(self, tls: Option<Tls>) -> Self {
+        Self { tls, ..self }
     }
 
     /// The address that was bound.
@@ -105,7 +120,8 @@ impl Listener {
         soft: CancellationToken,
         hard: CancellationToken,
     ) {
-        let serving = Arc::new(Serving { router, bounds, http: builder(bounds), soft: soft.clone() });
+        let (tls, http) = (self.tls.clone(), builder(bounds));
+        let serving = Arc::new(Serving { router, bounds, http, tls, soft: soft.clone() });
         let graceful = GracefulShutdown::new();
         let places = Arc::new(Semaphore::new(bounds.max_connections));
         loop {
@@ -159,31 +175,59 @@ struct Serving {
     router: Router,
     bounds: Bounds,
     http: Builder<TokioExecutor>,
+    tls: Option<Tls>,
     soft: CancellationToken,
 }
 
 impl Serving {
     async fn connection(&self, stream: TcpStream, client: SocketAddr, watcher: Watcher) {
-        let http2 = tokio::select! {
-            biased;
-            http2 = speaks_http2(&stream, self.bounds.header_timeout) => http2,
-            // A drain does not wait for a client that has said nothing yet.
-            () = self.soft.cancelled() => None,
-        };
-        let Some(http2) = http2 else { return };
         // Only a matter of latency.
         let _nodelay = stream.set_nodelay(true);
+        let patience = self.bounds.header_timeout;
+        let Some(tls) = &self.tls else {
+            let http2 = self.unless_draining(speaks_http2(&stream, patience)).await;
+            let Some(http2) = http2 else { return };
+            return self.requests(stream, http2, client, watcher).await;
+        };
+        let handshake = async { tokio::time::timeout(patience, tls.accept(stream)).await.ok()?.ok() };
+        let Some(stream) = self.unless_draining(handshake).await else { return };
+        let http2 = tls::speaks_http2(&stream);
+        self.requests(stream, http2, client, watcher).await;
+    }
+
+    /// A drain does not wait for a client that has said nothing yet.
+    async fn unless_draining<T>(&self, beginning: impl Future<Output = Option<T>>) -> Option<T> {
+        tokio::select! {
+            biased;
+            begun = beginning => begun,
+            () = self.soft.cancelled() => None,
+        }
+    }
+
+    async fn requests<S>(&self, stream: S, http2: bool, client: SocketAddr, watcher: Watcher)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let router = TowerToHyperService::new(self.router.clone());
         let patience = self.bounds.request_timeout;
+        let begun = Arc::new(Notify::new());
+        let first = Arc::clone(&begun);
         let service = service_fn(move |mut request: Request<Incoming>| {
+            first.notify_one();
             request.extensions_mut().insert(ConnectInfo(client));
             answer(router.clone(), request, patience)
         });
         let http = self.http.clone();
         let http = if http2 { http.http2_only() } else { http.http1_only() };
         let connection = http.serve_connection(TokioIo::new(stream), service).into_owned();
+        let mut connection = std::pin::pin!(watcher.watch(connection));
         // A client that goes away, or is cut for its slowness, is no event.
-        let _ended = watcher.watch(connection).await;
+        tokio::select! {
+            _ended = &mut connection => return,
+            () = begun.notified() => {}
+            () = tokio::time::sleep(self.bounds.header_timeout) => return,
+        }
+        let _ended = connection.await;
     }
 }
 
@@ -194,7 +238,7 @@ async fn answer(
 ) -> Result<Response, std::convert::Infallible> {
     match tokio::time::timeout(patience, hyper::service::Service::call(&router, request)).await {
         Ok(answered) => answered,
-        Err(_late) => Ok(StatusCode::SERVICE_UNAVAILABLE.into_response()),
+        Err(_late) => Ok((StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, "5")]).into_response()),
     }
 }
 

@@ -3,8 +3,12 @@
 use std::fmt::Display;
 use std::net::ToSocketAddrs as _;
 use std::ops::RangeInclusive;
+use std::path::Path;
 
 use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 
 /// The problems found so far.
 #[derive(Debug, Default)]
@@ -50,6 +54,43 @@ impl Checks {
             Ok(text) => *value = SecretString::from(text.trim().to_owned()),
             Err(error) => self.problem(&format!("{key}_file"), &format!("{file} cannot be read: {error}")),
         }
+    }
+
+    /// Notes a problem whose text names the option already.
+    pub(super) fn said(&mut self, problem: String) {
+        self.problems.push(problem);
+    }
+
+    /// The file must hold at least one certificate, and nothing but well-formed PEM.
+    pub(super) fn authorities(&mut self, key: &str, path: &Path) {
+        let Some(text) = self.file(key, path) else { return };
+        let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
+        if found.is_ok_and(|found| !found.is_empty()) {
+            return;
+        }
+        self.problem(key, &format!("{} must hold certificates in PEM", path.display()));
+    }
+
+    /// The file must hold a JWK Set without anything private.
+    pub(super) fn public_keys(&mut self, key: &str, path: &Path) {
+        let Some(text) = self.file(key, path) else { return };
+        let set: Value = serde_json::from_str(&text).unwrap_or_default();
+        let keys = set["keys"].as_array().filter(|keys| !keys.is_empty());
+        let Some(keys) = keys else {
+            let fix = format!("{} must hold a JWK Set, {{\"keys\":[…]}}", path.display());
+            self.problem(key, &fix);
+            return;
+        };
+        if keys.iter().any(|jwk| jwk.get("d").is_some() || jwk.get("k").is_some()) {
+            let fix = format!("{} holds a private key; give the public part alone", path.display());
+            self.problem(key, &fix);
+        }
+    }
+
+    fn file(&mut self, key: &str, path: &Path) -> Option<String> {
+        let text = std::fs::read_to_string(path);
+        text.inspect_err(|error| self.problem(key, &format!("{} cannot be read: {error}", path.display())))
+            .ok()
     }
 
     /// All problems.

@@ -20,6 +20,10 @@ pub struct Database {
     pub max_connections: u32,
     /// Seconds to wait for a free connection.
     pub acquire_timeout_s: u64,
+    /// The database role that `headgate migrate` lets do what the role `api` does.
+    pub api_role: String,
+    /// The database role that `headgate migrate` lets do what the role `worker` does.
+    pub worker_role: String,
 }
 
 impl Database {
@@ -45,5 +49,23 @@ impl Database {
         }
         checks.range("database.max_connections", self.max_connections, 2..=1000);
         checks.range("database.acquire_timeout_s", self.acquire_timeout_s, 1..=300);
+        for (key, name) in
+            [("database.api_role", &self.api_role), ("database.worker_role", &self.worker_role)]
+        {
+            if !is_role_name(name) {
+                checks.problem(key, "must be a role's name: a-z, 0-9 and _, at most 63, no digit first");
+            }
+        }
+        if self.api_role == self.worker_role {
+            checks.problem("database.worker_role", "must be another role than database.api_role");
+        }
     }
+}
+
+/// Whether the name needs no quotes in SQL and fits into PostgreSQL's 63 bytes.
+fn is_role_name(name: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
+    (1..=63).contains(&name.len())
+        && name.bytes().all(plain)
+        && !name.starts_with(|c: char| c.is_ascii_digit())
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use url::Url;
 
-use super::Role;
 use super::checks::Checks;
+use super::{Role, Tls};
 
 /// Listeners, and what a connection may cost.
 #[derive(Debug, Clone, Deserialize)]
@@ -26,6 +26,11 @@ pub struct Server {
     pub request_timeout_s: u64,
     /// Connections of one listener.
     pub max_connections: usize,
+    /// Proxies in front of us that append to `X-Forwarded-For`: the client's address is the entry so many from the
+    /// right. 0: it is the peer's.
+    pub forwarded_hops: usize,
+    /// The certificate of the public and the admin listener.
+    pub tls: Tls,
 }
 
 impl Server {
@@ -51,6 +56,11 @@ impl Server {
         checks.range("server.header_timeout_s", self.header_timeout_s, 1..=120);
         checks.range("server.request_timeout_s", self.request_timeout_s, 1..=600);
         checks.range("server.max_connections", self.max_connections, 1..=100_000);
+        checks.range("server.forwarded_hops", self.forwarded_hops, 0..=16);
+        self.tls.check(role, checks);
+        if self.tls.is_on() && self.public_base_url.starts_with("http:") {
+            checks.problem("server.public_base_url", "must begin with https, because server.tls is given");
+        }
     }
 
     fn check_base_url(&self, checks: &mut Checks) {

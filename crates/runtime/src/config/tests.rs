@@ -14,7 +14,7 @@ fn load_as(role: Role, variables: &[(&str, &str)]) -> Result<Config, ConfigError
     Config::from_parts(None, variables, role)
 }
 
-fn with_file(text: &str) -> Result<Config, ConfigError> {
+pub(super) fn with_file(text: &str) -> Result<Config, ConfigError> {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(text.as_bytes()).unwrap();
     Config::from_parts(Some(file.path()), [], Role::Tool)
@@ -40,9 +40,10 @@ fn every_option_of_the_defaults_is_explained() {
             None => explained = false,
         }
         if line.contains(" = ") && !line.starts_with('#') {
-            explained = ["url", "access_key_id", "secret_access_key", "operator_token"]
-                .iter()
-                .any(|key| line.starts_with(&format!("{key} =")));
+            explained =
+                ["url", "access_key_id", "secret_access_key", "encryption_key", "previous_encryption_key"]
+                    .iter()
+                    .any(|key| line.starts_with(&format!("{key} =")));
         }
     }
 }
@@ -58,7 +59,15 @@ fn the_environment_wins_over_the_file_and_the_file_over_the_defaults() {
 
 #[test]
 fn an_unknown_name_is_an_error_wherever_it_stands() {
-    for name in ["HEADGATE__TOKEN__LIFETIME", "HEADGATE__TOKENS__LIFETIME_S", "HEADGATE__TOKEN"] {
+    for name in [
+        "HEADGATE__TOKEN__LIFETIME",
+        "HEADGATE__TOKENS__LIFETIME_S",
+        "HEADGATE__TOKEN",
+        "HEADGATE__TOKEN__EXTERNAL",
+        "HEADGATE__TOKEN__EXTERNAL__ISSUE",
+        "HEADGATE__TOKEN__LIFETIME_S__X",
+        "HEADGATE__",
+    ] {
         let error = load(&[(name, "1")]).unwrap_err().to_string();
         assert!(error.contains(name), "{error}");
     }
@@ -73,12 +82,15 @@ fn a_secret_of_digits_is_still_a_text() {
     let config = load(&[
         ("HEADGATE__S3__ACCESS_KEY_ID", "0123"),
         ("HEADGATE__S3__SECRET_ACCESS_KEY", "123456789"),
-        ("HEADGATE__ADMIN__OPERATOR_TOKEN", "12345678901234567890"),
+        ("HEADGATE__TOKEN__EXTERNAL__AUDIENCE", "42"),
+        ("HEADGATE__TOKEN__EXTERNAL__ISSUER", "1"),
+        ("HEADGATE__TOKEN__EXTERNAL__JWKS_URL", "https://h/certs"),
+        ("HEADGATE__TOKEN__EXTERNAL__TOKEN_ENDPOINT", "https://h/token"),
     ])
     .unwrap();
     assert_eq!(config.s3.access_key_id, "0123");
     assert_eq!(config.s3.secret_access_key.expose_secret(), "123456789");
-    assert_eq!(config.admin.operator_token.expose_secret(), "12345678901234567890");
+    assert_eq!((config.token.external.issuer.as_str(), config.token.external.audience.as_str()), ("1", "42"));
 }
 
 #[test]
@@ -100,7 +112,7 @@ fn secrets_are_printed_neither_by_debug_nor_in_errors() {
         ("HEADGATE__DATABASE__URL", "postgres://u:hushhush@h/d"),
         ("HEADGATE__S3__ACCESS_KEY_ID", "me"),
         ("HEADGATE__S3__SECRET_ACCESS_KEY", "hushhush"),
-        ("HEADGATE__ADMIN__OPERATOR_TOKEN", "hushhushhushhushhushhush"),
+        ("HEADGATE__KEYS__ENCRYPTION_KEY", "hushhushhushhushhushhushhushhushhushhushhu8"),
     ])
     .unwrap();
     assert!(!format!("{config:?}").contains("hushhush"));
@@ -108,7 +120,7 @@ fn secrets_are_printed_neither_by_debug_nor_in_errors() {
         "[s3]\nsecret_access_key = [\"hushhush\"]\n",
         "[s3]\nsecret_access_key = \"hushhush\n",
         "[database]\nurl = \"mysql://u:hushhush@h/d\"\n",
-        "[admin]\noperator_token = \"hushhush\"\n",
+        "[keys]\nencryption_key = \"hushhush\"\n",
     ] {
         let error = with_file(wrong).unwrap_err().to_string();
         assert!(!error.contains("hushhush"), "{error}");
@@ -148,7 +160,7 @@ fn a_number_that_is_none_is_an_error_that_names_the_variable() {
 #[test]
 fn a_role_says_what_it_needs() {
     let error = load_as(Role::Api, &[]).unwrap_err().to_string();
-    for key in ["server.public_base_url", "database.url", "s3.bucket"] {
+    for key in ["server.public_base_url", "database.url", "s3.bucket", "keys.encryption_key"] {
         assert!(error.contains(key), "{key} in {error}");
     }
     let error = load_as(Role::Migrate, &[]).unwrap_err().to_string();
@@ -157,6 +169,7 @@ fn a_role_says_what_it_needs() {
         ("HEADGATE__SERVER__PUBLIC_BASE_URL", "https://fhir.example.org"),
         ("HEADGATE__DATABASE__URL", "postgres://h/d"),
         ("HEADGATE__S3__BUCKET", "b"),
+        ("HEADGATE__KEYS__ENCRYPTION_KEY", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="),
     ];
     load_as(Role::Api, &api).unwrap();
 }
@@ -167,4 +180,38 @@ fn a_base_url_has_neither_a_path_nor_a_query() {
         assert!(load(&[("HEADGATE__SERVER__PUBLIC_BASE_URL", wrong)]).is_err(), "{wrong}");
     }
     load(&[("HEADGATE__SERVER__PUBLIC_BASE_URL", "https://h:8443")]).unwrap();
+}
+
+#[test]
+fn what_belongs_together_is_given_together_or_not_at_all() {
+    for (given, key) in [
+        (&[("HEADGATE__SERVER__TLS__CERT_FILE", "/c.pem")][..], "server.tls: "),
+        (&[("HEADGATE__TOKEN__EXTERNAL__ISSUER", "https://h")], "token.external: "),
+        (&[("HEADGATE__TOKEN__EXTERNAL__AUDIENCE", "a")], "token.external.audience: "),
+        (&[("HEADGATE__DATABASE__API_ROLE", "headgate_worker")], "database.worker_role: "),
+        (&[("HEADGATE__DATABASE__API_ROLE", "x; DROP")], "database.api_role: "),
+        (&[("HEADGATE__TOKEN__KEY_ROTATION_S", "600")], "token.key_overlap_s: "),
+    ] {
+        let error = load(given).unwrap_err().to_string();
+        assert!(error.contains(key), "{key} in {error}");
+    }
+}
+
+#[test]
+fn files_of_the_api_are_looked_into_by_the_api_alone() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    write!(file, r#"{{"keys":[{{"kty":"EC","d":"hushhush"}}]}}"#).unwrap();
+    let path = file.path().to_str().unwrap();
+    let given = [
+        ("HEADGATE__SERVER__TLS__CERT_FILE", path),
+        ("HEADGATE__SERVER__TLS__KEY_FILE", path),
+        ("HEADGATE__JWKS__CA_FILE", path),
+        ("HEADGATE__ADMIN__BUILTIN_JWKS_FILE", path),
+    ];
+    load(&given).unwrap();
+    let error = load_as(Role::Api, &given).unwrap_err().to_string();
+    for key in ["server.tls.cert_file", "jwks.ca_file", "admin.builtin_jwks_file"] {
+        assert!(error.contains(&format!("{key}: {path} ")), "{key} in {error}");
+    }
+    assert!(error.contains("private key; give") && !error.contains("hushhush"), "{error}");
 }

@@ -6,28 +6,32 @@ use tokio::sync::Notify;
 
 use super::*;
 
-const BOUNDS: Bounds = Bounds {
+pub(super) const BOUNDS: Bounds = Bounds {
     header_timeout: Duration::from_millis(200),
     request_timeout: Duration::from_millis(300),
     max_connections: 2,
 };
 
-struct Running {
-    address: SocketAddr,
-    soft: CancellationToken,
-    done: tokio::task::JoinHandle<()>,
+pub(super) struct Running {
+    pub(super) address: SocketAddr,
+    pub(super) soft: CancellationToken,
+    pub(super) done: tokio::task::JoinHandle<()>,
     /// A request for `/short` has arrived.
-    arrived: Arc<Notify>,
+    pub(super) arrived: Arc<Notify>,
 }
 
 async fn start() -> Running {
+    start_with(None).await
+}
+
+pub(super) async fn start_with(tls: Option<Tls>) -> Running {
     let arrived = Arc::new(Notify::new());
     let note = Arc::clone(&arrived);
     let router = Router::new()
         .route("/who", get(|ConnectInfo(client): ConnectInfo<SocketAddr>| async move { client.to_string() }))
         .route("/short", get(move || short(Arc::clone(&note))))
         .route("/never", get(std::future::pending::<()>));
-    let listener = Listener::bind("127.0.0.1:0").await.unwrap();
+    let listener = Listener::bind("127.0.0.1:0").await.unwrap().with_tls(tls);
     let (address, soft) = (listener.address(), CancellationToken::new());
     let done = tokio::spawn(listener.serve(router, BOUNDS, soft.clone(), CancellationToken::new()));
     Running { address, soft, done, arrived }
@@ -40,7 +44,7 @@ async fn short(arrived: Arc<Notify>) -> &'static str {
 }
 
 /// Sends bytes and returns what comes until the server closes.
-async fn exchange(address: SocketAddr, sent: &[u8]) -> String {
+pub(super) async fn exchange(address: SocketAddr, sent: &[u8]) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(sent).await.unwrap();
     let mut answer = Vec::new();
