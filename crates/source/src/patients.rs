@@ -12,14 +12,15 @@ use crate::{Marker, Relation, Source, SourceError, row_ids};
 const PATIENTS_PER_STATEMENT: usize = 1000;
 
 impl Source {
-    /// Which of these patients have a row in the relation of Patients, by its `patient_id`.
+    /// Which of these patients have a row in the relation of Patients, by its `patient_id`. Without a marker any server
+    /// may answer, one that lags behind too.
     ///
     /// # Errors
     /// As for any transaction.
     pub async fn existing_patients(
         &self,
         relation: &Relation,
-        marker: &Marker,
+        marker: Option<&Marker>,
         ids: &[String],
     ) -> Result<BTreeSet<String>, SourceError> {
         let from = Shape::new(self.schema(), relation)?.from();
@@ -32,7 +33,10 @@ impl Source {
                 "SELECT p.id FROM pg_catalog.unnest({ids}::text[]) AS p(id)
                  WHERE EXISTS (SELECT FROM {from} WHERE r.patient_id = p.id)"
             ));
-            let mut tx = self.begin(marker).await?;
+            let mut tx = match marker {
+                Some(marker) => self.begin(marker).await?,
+                None => self.begin_unmarked(&[]).await?,
+            };
             for row in tx.fetch_all(statement, Some(&relation.name)).await? {
                 existing.insert(get(&row, "id")?);
             }
@@ -102,10 +106,10 @@ mod tests {
             .chain((2900..3100).map(|n| format!("p{n}")))
             .chain((0..1000).map(|n| format!("x{n}")))
             .collect();
-        let existing = source.existing_patients(&relation, &marker, &ids).await.unwrap();
+        let existing = source.existing_patients(&relation, Some(&marker), &ids).await.unwrap();
         let expected = ["p1".to_owned()].into_iter().chain((2900..=3000).map(|n| format!("p{n}")));
         assert_eq!(existing, expected.collect());
-        assert!(source.existing_patients(&relation, &marker, &[]).await.unwrap().is_empty());
+        assert!(source.existing_patients(&relation, None, &[]).await.unwrap().is_empty());
     }
 
     #[tokio::test]

@@ -41,6 +41,7 @@ async fn run_task(context: &Context, due: &DueTask) {
         Task::Queue => context.store.clean_queue().await,
         Task::Refresh => context.store.request_refreshes().await,
         Task::Sweep => context.store.sweep_again().await,
+        Task::Forget => context.store.forget_old().await,
     };
     let text = match &result {
         Ok(count) => count.to_string(),

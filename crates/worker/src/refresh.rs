@@ -1,5 +1,7 @@
 //! The refresh step: what a practice's source has, written down for the API, which never connects to it.
 
+mod matching;
+
 use std::sync::Arc;
 
 use headgate_store::RefreshLease;
@@ -25,6 +27,7 @@ pub async fn run(context: Arc<Context>, lease: RefreshLease) -> Result<Ended, Er
     if groups.len() == GROUPS as usize {
         tracing::warn!(practice = %lease.practice, groups = GROUPS, "the source has more groups than are taken");
     }
+    matching::run(&context, lease.practice, &source, &catalog).await?;
     let groups: Vec<(String, u64)> = groups.into_iter().map(|g| (g.group_id, g.members)).collect();
     let catalog =
         serde_json::to_value(&catalog).map_err(|source| Error::Stored { what: "catalog", source })?;

@@ -32,7 +32,7 @@ pub(super) async fn members(
         (Level::Patient, Some(patients)) => {
             let mut known = BTreeSet::new();
             for relation in catalog.relations_of(ResourceType::Patient) {
-                known.extend(source.existing_patients(relation, marker, patients).await?);
+                known.extend(source.existing_patients(relation, Some(marker), patients).await?);
             }
             // Without Patients nothing says who is known: the rows of the other types will.
             let unknowable = catalog.relations_of(ResourceType::Patient).next().is_none();

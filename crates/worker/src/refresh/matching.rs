@@ -1,0 +1,54 @@
+//! How many members of each group the source knows, counted after the members changed: an id that nobody has exports
+//! nothing, and whoever defined the group should hear of it.
+
+use headgate_domain::{PracticeNumber, ResourceType};
+use headgate_source::{Catalog, Source};
+use headgate_store::{GroupToMatch, Matched};
+
+use crate::Error;
+use crate::context::Context;
+
+/// Members that are looked up at a time.
+const MEMBERS: u32 = 1000;
+
+/// Counts for the groups whose members changed. A source without Patients knows nobody, and nothing is counted.
+pub(super) async fn run(
+    context: &Context,
+    practice: PracticeNumber,
+    source: &Source,
+    catalog: &Catalog,
+) -> Result<(), Error> {
+    if catalog.relations_of(ResourceType::Patient).next().is_none() {
+        return Ok(());
+    }
+    for group in context.store.groups_to_match(practice).await? {
+        let matched = count(context, practice, source, catalog, &group).await?;
+        context.store.group_matched(practice, &group.group_id, matched).await?;
+    }
+    Ok(())
+}
+
+async fn count(
+    context: &Context,
+    practice: PracticeNumber,
+    source: &Source,
+    catalog: &Catalog,
+    group: &GroupToMatch,
+) -> Result<Matched, Error> {
+    let mut matched = Matched { known: 0, of: 0, at: group.now };
+    let mut after: Option<String> = None;
+    loop {
+        let members =
+            context.store.group_members_after(practice, &group.group_id, after.as_deref(), MEMBERS).await?;
+        let mut known = std::collections::BTreeSet::new();
+        for relation in catalog.relations_of(ResourceType::Patient) {
+            known.extend(source.existing_patients(relation, None, &members).await?);
+        }
+        matched.known += known.len() as u64;
+        matched.of += members.len() as u64;
+        if members.len() < MEMBERS as usize {
+            return Ok(matched);
+        }
+        after = members.into_iter().next_back();
+    }
+}
