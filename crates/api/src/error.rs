@@ -9,8 +9,9 @@ mod parts;
 mod render;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-use headgate_auth::{AccessTokenError, KeyError};
+use headgate_auth::{AccessTokenError, KeyError, KeySetError, KeyringError};
 use headgate_domain::ResourceType;
 use headgate_domain::authorize::Denied;
 use headgate_domain::outcome::Issue;
@@ -39,6 +40,12 @@ pub(crate) enum ApiError {
     /// The access token is not good.
     #[error(transparent)]
     BadToken(AccessTokenError),
+    /// The access token was revoked by its client.
+    #[error("the access token was revoked")]
+    TokenRevoked,
+    /// The keys of an issuer of tokens cannot be had.
+    #[error(transparent)]
+    IssuerKeys(KeySetError),
     /// The token is good, at another practice.
     #[error("the token is for another practice")]
     OtherPractice,
@@ -103,9 +110,35 @@ pub(crate) enum ApiError {
         /// A stable code for logs.
         reason: &'static str,
     },
-    /// The request does not carry the operator's token.
-    #[error("not an operator")]
-    NotOperator,
+    /// Who asks for introspection did not prove who they are.
+    #[error("{description}")]
+    NotAuthenticated {
+        /// What is wrong, for the vendor's developer.
+        description: String,
+        /// A stable code for logs.
+        reason: &'static str,
+    },
+    /// Too many token requests of one address or app; when the next one will be admitted.
+    #[error("too many token requests")]
+    TooManyTokenRequests(Duration),
+    /// This server does too much of something at once.
+    #[error("too much at once")]
+    Busy,
+    /// A request of the admin API without a token, or with one that is not good: why.
+    #[error("no admin token, or not a good one")]
+    Unauthorized(Option<String>),
+    /// The role of the token, or what it is bound to, does not allow it.
+    #[error("{0}")]
+    Forbidden(&'static str),
+    /// The object is at another revision than the request demands.
+    #[error("the object is at another revision")]
+    PreconditionFailed,
+    /// The idempotency key stands for another request.
+    #[error("the idempotency key was used for another request")]
+    KeyReused,
+    /// The deed under this idempotency key was begun, and its answer is not known.
+    #[error("the answer to the deed is not known")]
+    AnswerUnknown,
     /// A body or path of the admin API breaks a rule.
     #[error("{0}")]
     Invalid(String),
@@ -129,6 +162,9 @@ pub(crate) enum ApiError {
     /// A token could not be signed, or a stored key not be read.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// A secret could not be sealed.
+    #[error(transparent)]
+    Keyring(#[from] KeyringError),
     /// Something that cannot be happened all the same.
     #[error("{0}")]
     Unexpected(&'static str),

@@ -1,4 +1,6 @@
-//! What is read off a request before its operation runs: the practice it is for, and who sent it.
+//! What every handler needs of a request: where it is for, who sent it and where it came from.
 
+pub(crate) mod access_token;
+pub(crate) mod address;
 pub(crate) mod practice;
 pub(crate) mod principal;

@@ -64,7 +64,7 @@ async fn authority(
     practice: &Practice,
     headers: &HeaderMap,
 ) -> Result<Principal, ApiError> {
-    let bearer = Bearer::of(state, practice, headers)?;
+    let bearer = Bearer::of(state, practice, headers).await?;
     let principal = bearer.consented(state, practice).await?.ok_or(ApiError::NoConsent)?;
     let patient = ResourceType::Patient;
     if principal.scopes.permits(patient) && principal.consent.scopes.permits(patient) {

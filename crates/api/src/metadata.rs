@@ -25,7 +25,7 @@ pub(crate) async fn show(state: &ApiState, practice: &Practice) -> Result<Respon
         Some(entry) => (entry.types.unwrap_or_default(), entry.refreshed_at.unwrap_or(entry.requested_at)),
         None => (BTreeSet::new(), chrono::DateTime::UNIX_EPOCH),
     };
-    let token_url = format!("{}{}", practice.base(), state.config().token_path);
+    let token_url = state.config().token_endpoint(practice.base());
     let mut statement =
         statement(practice.base(), &practice.name, &token_url, &types, &instant::format(date));
     if practice.options.file_access == FileAccess::Token

@@ -3,16 +3,17 @@
 //! Practices are configured while the server runs and may be told apart by host, so a fixed table of paths
 //! cannot name them; one handler takes every request and [`route`] says what it means.
 
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use axum::Router;
-use axum::extract::{ConnectInfo, Request, State};
+use axum::body::Body;
+use axum::extract::{Request, State};
 use axum::response::Response;
 use headgate_domain::PracticeNumber;
 use http::Method;
 use http::request::Parts;
 
+use crate::config::beside;
 use crate::error::{ApiError, Surface};
 use crate::extract::practice::{authority, is_host_of, resolve};
 use crate::respond::Reason;
@@ -58,15 +59,17 @@ async fn dispatch(state: &ApiState, request: Request, walk: &mut Walk) -> Result
     let authority = authority(&request.uri, &request.headers).ok_or(ApiError::NoSuchPlace)?;
     let path = request.uri.path();
     if is_host_of(&authority, &state.config().public_base_url) {
-        if path == state.config().token_path {
-            (walk.surface, walk.operation) = (Surface::OAuth, "token");
-            route::check(&request.method, "POST")?;
-            return token::issue(state, Endpoint::Shared, &request, body).await;
-        }
-        if path == state.config().certs_path() {
-            walk.operation = "jwks";
-            route::check(&request.method, "GET, HEAD")?;
-            return Ok(jwks::show(state));
+        if let Some(token_path) = state.config().own_token_path() {
+            if let Some(operation) = Operation::of_tokens(path, token_path) {
+                (walk.surface, walk.operation) = (operation.surface(), operation.name());
+                operation.check_method(&request.method)?;
+                return of_tokens(state, &operation, Endpoint::Shared, &request, body).await;
+            }
+            if path == beside(token_path, "certs") {
+                walk.operation = "jwks";
+                route::check(&request.method, "GET, HEAD")?;
+                return Ok(jwks::show(state));
+            }
         }
         if path == endpoints::PATH {
             walk.operation = "endpoints";
@@ -84,13 +87,15 @@ async fn dispatch(state: &ApiState, request: Request, walk: &mut Walk) -> Result
         found => found?,
     };
     walk.practice = Some(practice.number);
-    let operation = Operation::at(rest, &state.config().token_path).ok_or(ApiError::NoSuchPlace)?;
+    let operation = Operation::at(rest, state.config().own_token_path()).ok_or(ApiError::NoSuchPlace)?;
     (walk.surface, walk.operation) = (operation.surface(), operation.name());
     operation.check_method(&request.method)?;
     match operation {
         Operation::Metadata => metadata::show(state, &practice).await,
         Operation::SmartConfiguration => Ok(smart_configuration::show(state, &practice)),
-        Operation::Token => token::issue(state, Endpoint::Of(&practice), &request, body).await,
+        Operation::Token | Operation::Introspection | Operation::Revocation => {
+            of_tokens(state, &operation, Endpoint::Of(&practice), &request, body).await
+        }
         Operation::Groups => group::search(state, &practice, &request).await,
         Operation::Group(id) => group::read(state, &practice, &id, &request.headers).await,
         Operation::KickOff(level) => export::kick_off(state, &practice, level, rest, &request, body).await,
@@ -108,7 +113,17 @@ async fn dispatch(state: &ApiState, request: Request, walk: &mut Walk) -> Result
     }
 }
 
-/// The address that a request came from, where the server tells.
-pub(crate) fn peer(request: &Parts) -> Option<SocketAddr> {
-    request.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0)
+/// What stands at and beside a token endpoint.
+async fn of_tokens(
+    state: &ApiState,
+    operation: &Operation,
+    endpoint: Endpoint<'_>,
+    request: &Parts,
+    body: Body,
+) -> Result<Response, ApiError> {
+    match operation {
+        Operation::Introspection => token::introspect(state, endpoint, request, body).await,
+        Operation::Revocation => token::revoke(state, endpoint, request, body).await,
+        _ => token::issue(state, endpoint, request, body).await,
+    }
 }

@@ -6,6 +6,7 @@ use headgate_domain::request::Level;
 use http::Method;
 use percent_encoding::percent_decode_str;
 
+use crate::config::{beside, introspection_path};
 use crate::error::{ApiError, Surface};
 
 /// An operation below a practice's base URL.
@@ -17,6 +18,10 @@ pub(crate) enum Operation {
     SmartConfiguration,
     /// The practice's own token endpoint.
     Token,
+    /// Whether an access token is active: beside the token endpoint.
+    Introspection,
+    /// Giving an access token back: beside the token endpoint.
+    Revocation,
     /// `Group`
     Groups,
     /// `Group/[id]`
@@ -34,10 +39,11 @@ pub(crate) enum Operation {
 }
 
 impl Operation {
-    /// The operation at `rest`, the raw path after the base URL, beginning with a slash.
-    pub(crate) fn at(rest: &str, token_path: &str) -> Option<Self> {
-        if rest == token_path {
-            return Some(Operation::Token);
+    /// The operation at `rest`, the raw path after the base URL, beginning with a slash. Without a path of the token
+    /// endpoint there is none: another server issues the tokens.
+    pub(crate) fn at(rest: &str, token_path: Option<&str>) -> Option<Self> {
+        if let Some(operation) = token_path.and_then(|token_path| Self::of_tokens(rest, token_path)) {
+            return Some(operation);
         }
         // Each segment is decoded on its own: `%24export` is `$export`, and `%2F` separates nothing.
         let segments: Vec<_> = rest
@@ -63,12 +69,27 @@ impl Operation {
         })
     }
 
+    /// The operation at and beside the token endpoint, which stands below the shared URL as below each base URL.
+    pub(crate) fn of_tokens(path: &str, token_path: &str) -> Option<Self> {
+        if path == token_path {
+            Some(Operation::Token)
+        } else if path == introspection_path(token_path) {
+            Some(Operation::Introspection)
+        } else if path == beside(token_path, "revoke") {
+            Some(Operation::Revocation)
+        } else {
+            None
+        }
+    }
+
     /// The operation's name in logs.
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Operation::Metadata => "metadata",
             Operation::SmartConfiguration => "smart_configuration",
             Operation::Token => "token",
+            Operation::Introspection => "introspection",
+            Operation::Revocation => "revocation",
             Operation::Groups => "groups",
             Operation::Group(_) => "group",
             Operation::KickOff(_) => "kick_off",
@@ -82,7 +103,7 @@ impl Operation {
     /// In which form its errors are told.
     pub(crate) fn surface(&self) -> Surface {
         match self {
-            Operation::Token => Surface::OAuth,
+            Operation::Token | Operation::Introspection | Operation::Revocation => Surface::OAuth,
             _ => Surface::Fhir,
         }
     }
@@ -97,7 +118,7 @@ impl Operation {
             | Operation::Statuses
             | Operation::File(..)
             | Operation::Attachment(_) => "GET, HEAD",
-            Operation::Token => "POST",
+            Operation::Token | Operation::Introspection | Operation::Revocation => "POST",
             // HEAD has to be without effect, and neither a kick-off nor handing out links is.
             Operation::KickOff(_) => "GET, POST",
             Operation::Status(_) => "GET, DELETE",
@@ -120,7 +141,15 @@ mod tests {
     use super::*;
 
     fn at(rest: &str) -> Option<Operation> {
-        Operation::at(rest, "/auth/token")
+        Operation::at(rest, Some("/auth/token"))
+    }
+
+    #[test]
+    fn where_another_server_issues_the_tokens_there_is_no_token_endpoint() {
+        for rest in ["/auth/token", "/auth/token/introspect", "/auth/revoke"] {
+            assert_eq!(Operation::at(rest, None), None, "{rest}");
+        }
+        assert_eq!(Operation::at("/metadata", None), Some(Operation::Metadata));
     }
 
     #[test]
@@ -130,6 +159,8 @@ mod tests {
             ("/metadata", Operation::Metadata),
             ("/.well-known/smart-configuration", Operation::SmartConfiguration),
             ("/auth/token", Operation::Token),
+            ("/auth/token/introspect", Operation::Introspection),
+            ("/auth/revoke", Operation::Revocation),
             ("/Group", Operation::Groups),
             ("/Group/1.105681.22.0.1", Operation::Group("1.105681.22.0.1".into())),
             ("/$export", Operation::KickOff(Level::System)),

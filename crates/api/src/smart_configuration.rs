@@ -6,6 +6,7 @@ use headgate_domain::practice::Practice;
 use http::StatusCode;
 use serde_json::{Value, json};
 
+use crate::config::{beside, introspection_path};
 use crate::error::ApiError;
 use crate::extract::practice::is_host_of;
 use crate::respond;
@@ -14,10 +15,20 @@ use crate::state::ApiState;
 /// Its path below a base URL, and at the root of a host.
 pub(crate) const PATH: &str = "/.well-known/smart-configuration";
 
+/// What stands beside a token endpoint of ours.
+struct Ours {
+    introspection: String,
+    revocation: String,
+}
+
 /// Answers with the document, whatever the request accepts.
 pub(crate) fn show(state: &ApiState, practice: &Practice) -> Response {
-    let token_url = format!("{}{}", practice.base(), state.config().token_path);
-    respond::json(StatusCode::OK, &document(&token_url))
+    let config = state.config();
+    let ours = config.own_token_path().map(|token_path| Ours {
+        introspection: format!("{}{}", practice.base(), introspection_path(token_path)),
+        revocation: format!("{}{}", practice.base(), beside(token_path, "revoke")),
+    });
+    respond::json(StatusCode::OK, &document(&config.token_endpoint(practice.base()), ours.as_ref()))
 }
 
 /// Answers at the root of a host, below which base URLs stand, with the document of the practice that is meant: the
@@ -36,11 +47,11 @@ fn only<'a>(practices: &'a [Practice], authority: &str) -> Option<&'a Practice> 
 }
 
 /// Each practice names a token endpoint of its own, so that an app with several practices need not say which
-/// one it means. `issuer` and `jwks_uri` belong to user sign-on and are left out, as the guide demands.
-fn document(token_url: &str) -> Value {
+/// one it means. Where another server issues the tokens, that one is named. `issuer` and `jwks_uri` belong to user sign-on and are left out, as the guide demands.
+fn document(token_url: &str, ours: Option<&Ours>) -> Value {
     let mut scopes = vec!["system/*.rs".to_owned(), "system/*.read".to_owned()];
     scopes.extend(ResourceType::ALL.iter().map(|t| format!("system/{t}.rs")));
-    json!({
+    let mut document = json!({
         "token_endpoint": token_url,
         "token_endpoint_auth_methods_supported": ["private_key_jwt"],
         "token_endpoint_auth_signing_alg_values_supported": ["RS384", "ES384"],
@@ -48,7 +59,12 @@ fn document(token_url: &str) -> Value {
         "scopes_supported": scopes,
         "code_challenge_methods_supported": ["S256"],
         "capabilities": ["client-confidential-asymmetric", "permission-v2", "permission-v1"],
-    })
+    });
+    if let Some(ours) = ours {
+        document["introspection_endpoint"] = json!(ours.introspection);
+        document["revocation_endpoint"] = json!(ours.revocation);
+    }
+    document
 }
 
 #[cfg(test)]
@@ -88,7 +104,11 @@ mod tests {
 
     #[test]
     fn the_required_members_are_there() {
-        let document = document("https://a.example/fhir/r4/token");
+        let ours =
+            Ours { introspection: "https://a.example/i".into(), revocation: "https://a.example/r".into() };
+        let document = document("https://a.example/fhir/r4/token", Some(&ours));
+        assert_eq!(document["introspection_endpoint"], "https://a.example/i");
+        assert_eq!(document["revocation_endpoint"], "https://a.example/r");
         assert_eq!(document["token_endpoint"], "https://a.example/fhir/r4/token");
         assert_eq!(document["grant_types_supported"], json!(["client_credentials"]));
         assert_eq!(document["token_endpoint_auth_methods_supported"], json!(["private_key_jwt"]));
@@ -97,5 +117,13 @@ mod tests {
         );
         assert!(document["scopes_supported"].as_array().unwrap().contains(&json!("system/CarePlan.rs")));
         assert!(document.get("issuer").is_none());
+    }
+
+    #[test]
+    fn what_another_issuer_has_beside_its_token_endpoint_is_not_guessed() {
+        let document = document("https://login.example/token", None);
+        assert_eq!(document["token_endpoint"], "https://login.example/token");
+        assert!(document.get("introspection_endpoint").is_none());
+        assert!(document.get("revocation_endpoint").is_none());
     }
 }

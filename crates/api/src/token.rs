@@ -7,9 +7,18 @@
 //!
 //! Everything that can refuse comes before the assertion is used up, so that an app can mend a scope and send
 //! the same assertion again. Using it up and recording the token are one transaction, committed before the
-//! token leaves.
+//! token leaves. Before everything else requests are counted, so that neither a signature nor a key set costs more than
+//! the [`limit`] allows.
+//!
+//! Beside it stand [`introspect`] and [`revoke`], for the tokens that were issued here.
 
+mod authenticate;
 mod form;
+mod introspect;
+mod limit;
+mod refusals;
+mod revoke;
+mod target;
 
 use std::time::Duration;
 
@@ -17,13 +26,11 @@ use axum::body::Body;
 use axum::response::Response;
 use chrono::Utc;
 use headgate_auth::access_token::{self, AccessTokenClaims, TokenType};
-use headgate_auth::assertion::{self, AssertionError, Expected, VerifiedAssertion};
-use headgate_auth::{Jwks, JwksError};
+use headgate_domain::ClientId;
 use headgate_domain::practice::Practice;
 use headgate_domain::scope::{self, GrantError, ScopeSet};
-use headgate_domain::{ClientId, PracticeNumber};
-use headgate_store::{App, Audit};
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, PRAGMA};
+use headgate_store::Audit;
+use http::header::{CACHE_CONTROL, PRAGMA};
 use http::request::Parts;
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
@@ -31,24 +38,47 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::error::{ApiError, OAuthError};
-use crate::public::peer;
 use crate::state::ApiState;
-use crate::{body, respond};
-use form::TokenForm;
+use crate::{ApiConfig, body, respond};
+use authenticate::{authenticate, use_up};
+use refusals::Attempt;
+use target::{Target, check_not_suspended, no_consent, target};
 
-/// Which of the token endpoints was called.
+pub(crate) use introspect::introspect;
+pub(crate) use limit::Limit;
+pub(crate) use refusals::Refusals;
+pub(crate) use revoke::revoke;
+
+/// Where the token endpoint stands that was called, or that stands beside the one that was called.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Endpoint<'a> {
-    /// The one of the whole installation.
+    /// At the URL of the whole installation.
     Shared,
-    /// The practice's own.
+    /// Below the practice's own base URL.
     Of(&'a Practice),
 }
 
-/// The practice that a token is for.
-struct Target {
-    number: PracticeNumber,
-    base_url: String,
+impl Endpoint<'_> {
+    fn base<'a>(&'a self, config: &'a ApiConfig) -> &'a str {
+        match self {
+            Endpoint::Shared => config.shared_base(),
+            Endpoint::Of(practice) => practice.base(),
+        }
+    }
+
+    /// The URL of the token endpoint. An assertion for one is none for another.
+    fn token_url(&self, config: &ApiConfig) -> String {
+        match self {
+            Endpoint::Shared => config.shared_token_url(),
+            Endpoint::Of(practice) => format!("{}{}", practice.base(), config.token_path),
+        }
+    }
+
+    /// The URLs that an assertion may be made for at an endpoint beside the token endpoint: its own, and that of the
+    /// token endpoint, for clients that know no other.
+    fn audiences(&self, config: &ApiConfig, path: impl Fn(&str) -> String) -> [String; 2] {
+        [format!("{}{}", self.base(config), path(&config.token_path)), self.token_url(config)]
+    }
 }
 
 /// The answer with a token. The members beyond RFC 6749 are those of the modelled product.
@@ -72,65 +102,51 @@ pub(crate) async fn issue(
     request: &Parts,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let address = peer(request).map_or_else(|| "unknown".to_owned(), |peer| peer.ip().to_string());
-    let content_type = request.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let mut attempt = Attempt::of(state, request);
+    let issued = issue_to(state, endpoint, request, body, &mut attempt).await;
+    attempt.settle(state, issued)
+}
+
+async fn issue_to(
+    state: &ApiState,
+    endpoint: Endpoint<'_>,
+    request: &Parts,
+    body: Body,
+    attempt: &mut Attempt,
+) -> Result<Response, ApiError> {
+    state.token_limit().admit_address(attempt.address())?;
     let config = state.config();
     let body = body::read(body, config.max_body_bytes, config.body_timeout).await?;
-    let form = form::parse(content_type.unwrap_or_default(), &body)?;
+    let form = form::token_request(&request.headers, &body)?;
 
-    let (app, proof) = authenticate(state, endpoint, &form).await?;
+    let proven = authenticate(state, &[&endpoint.token_url(config)], &form.credentials, attempt).await?;
+    let app = &proven.app;
+    check_not_suspended(app)?;
     check_scopes(&form.scope, &app.scopes)?;
-    let target = target(endpoint, &app, form.resource.as_deref())?;
-    let consent = state.store().consent_in_force(target.number, &app.client_id).await?;
-    let consent = consent.ok_or_else(|| no_consent(&app))?;
+    let target = target(endpoint, app, form.resource.as_deref())?;
+    let authority = state.store().authority(target.number, &app.client_id, None).await?;
+    let consent = authority.consent.ok_or_else(no_consent)?;
     let granted = scope::grant(&form.scope, &app.scopes, &consent.scopes).map_err(scope_error)?;
 
-    let jti = Uuid::new_v4();
+    let (jti, address) = (Uuid::new_v4(), attempt.address_text());
     let audit = Audit::new(format!("client {}", app.client_id), "token.issued")
         .at(target.number)
         .about_client(&app.client_id)
         .with(json!({ "jti": jti, "scope": granted.to_string(), "consent": consent.id, "address": address }));
-    if !state.store().use_assertion(&app.client_id, &proof.jti, proof.replayable_until, &audit).await? {
-        return Err(refused(
-            "replayed",
-            "this assertion was used before: make a new one, with a new jti, for each token",
-        ));
-    }
+    use_up(state, &proven.assertion, &audit).await?;
     let token = sign(state, &app.client_id, &target, &granted, jti, &address)?;
     Ok(answer(token, &target, &granted, config.token_lifetime))
 }
 
-/// Finds the app that the assertion claims to be from, and checks the assertion against its keys.
-async fn authenticate(
-    state: &ApiState,
-    endpoint: Endpoint<'_>,
-    form: &TokenForm,
-) -> Result<(App, VerifiedAssertion), ApiError> {
-    let peeked = assertion::peek(&form.client_assertion).map_err(assertion_error)?;
-    if form.client_id.as_ref().is_some_and(|id| *id != peeked.client_id) {
-        return Err(refused("client_id_differs", "client_id is not the iss of the assertion"));
+/// That an app authenticated for something else than a token.
+fn authenticated(client: &ClientId, endpoint: Endpoint<'_>, purpose: &str, attempt: &Attempt) -> Audit {
+    let audit = Audit::new(format!("client {client}"), "client.authenticated")
+        .about_client(client)
+        .with(json!({ "for": purpose, "address": attempt.address_text() }));
+    match endpoint {
+        Endpoint::Shared => audit,
+        Endpoint::Of(practice) => audit.at(practice.number),
     }
-    let unknown = || refused("unknown_client", "no app is registered under the iss of the assertion");
-    let client: ClientId = peeked.client_id.parse().map_err(|_| unknown())?;
-    let app = state.store().app(&client).await?.ok_or_else(unknown)?;
-    let keys = Jwks::from_value(&json!({ "keys": app.keys })).map_err(|error| match error {
-        JwksError::Empty => refused("no_key", "every key of this app was revoked"),
-        _ => ApiError::Unexpected("the stored keys of an app cannot be read"),
-    })?;
-    // Exactly the URL that was called, as configured: an assertion for one endpoint is none for another.
-    let url = match endpoint {
-        Endpoint::Shared => state.config().shared_token_url(),
-        Endpoint::Of(practice) => format!("{}{}", practice.base(), state.config().token_path),
-    };
-    let expected = Expected {
-        client_id: &client,
-        audiences: &[&url],
-        jwks_url: None,
-        now: Utc::now(),
-        skew: state.config().clock_skew,
-    };
-    let proof = assertion::verify(&form.client_assertion, &keys, &expected).map_err(assertion_error)?;
-    Ok((app, proof))
 }
 
 /// Refuses malformed scopes, whatever a practice may consent to.
@@ -141,55 +157,8 @@ fn check_scopes(requested: &str, registered: &ScopeSet) -> Result<(), ApiError> 
     }
 }
 
-/// Which practice the token is for.
-fn target(endpoint: Endpoint<'_>, app: &App, resource: Option<&str>) -> Result<Target, ApiError> {
-    let resource = resource.map(|url| url.trim_end_matches('/'));
-    if let Endpoint::Of(practice) = endpoint {
-        if resource.is_some_and(|url| url != practice.base()) {
-            let text = format!("resource is not the base URL of this token endpoint: {}", practice.base());
-            return Err(OAuthError::InvalidTarget.because(text));
-        }
-        return Ok(Target { number: practice.number, base_url: practice.base().to_owned() });
-    }
-    let chosen = match (resource, app.consenting.as_slice()) {
-        (_, []) => return Err(no_consent(app)),
-        (None, [only]) => only,
-        (None, _) => {
-            return Err(name_targets("several practices consent to this app; say which as resource", app));
-        }
-        (Some(url), practices) => {
-            practices.iter().find(|practice| practice.base() == url).ok_or_else(|| {
-                name_targets("resource is not the base URL of a practice that consents to this app", app)
-            })?
-        }
-    };
-    Ok(Target { number: chosen.number, base_url: chosen.base().to_owned() })
-}
-
-fn name_targets(text: &str, app: &App) -> ApiError {
-    let urls: Vec<&str> = app.consenting.iter().map(|practice| practice.base()).collect();
-    OAuthError::InvalidTarget.because(format!("{text}: {}", urls.join(", ")))
-}
-
-fn no_consent(app: &App) -> ApiError {
-    OAuthError::UnauthorizedClient.because(if app.suspended {
-        "this app is suspended"
-    } else {
-        "no consent of a practice to this app is in force: an administrator of the practice has to add its client id"
-    })
-}
-
 fn scope_error(error: GrantError) -> ApiError {
     OAuthError::InvalidScope.because(error.to_string())
-}
-
-fn assertion_error(error: AssertionError) -> ApiError {
-    refused(error.reason(), error.to_string())
-}
-
-/// Every failure to authenticate is `invalid_client` (SMART App Launch, Client Authentication: Asymmetric).
-fn refused(reason: &'static str, description: impl Into<String>) -> ApiError {
-    ApiError::OAuth { error: OAuthError::InvalidClient, description: description.into(), reason }
 }
 
 fn sign(
@@ -216,7 +185,9 @@ fn sign(
         aud: target.base_url.clone(),
         allowed_fhir_url: target.base_url.clone(),
     };
-    Ok(access_token::issue(state.signing_key(), &claims)?)
+    let key = state.keys().signing(Utc::now());
+    let key = key.ok_or(ApiError::Unexpected("no key of the access tokens is live"))?;
+    Ok(access_token::issue(&key, &claims)?)
 }
 
 fn answer(access_token: String, target: &Target, granted: &ScopeSet, lifetime: Duration) -> Response {

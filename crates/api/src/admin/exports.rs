@@ -1,120 +1,207 @@
 //! `/admin/v1/practices/{number}/exports`: what runs and ran. No object keys, no links.
 
+mod shapes;
+
 use axum::extract::{Path, State};
-use headgate_domain::ExportId;
+use chrono::{DateTime, Utc};
+use headgate_domain::export::ExportState;
 use headgate_domain::practice::Practice;
-use headgate_store::{Audit, ExportDetail, ExportSummary, ProblemSummary, ShardSummary, StreamSummary};
+use headgate_domain::{ClientId, ExportId};
+use headgate_store::{ExportDetail, ExportFilter, ListedFile, WaitLimits};
 use http::StatusCode;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::Answer;
+use super::caller::Caller;
 use super::input::{id, practice};
+use super::page::{ListParams, Paging, Params};
 use crate::error::ApiError;
 use crate::respond;
 use crate::state::ApiState;
+use shapes::{DetailedExport, Export};
 
-/// `GET exports`: the newest.
-pub(crate) async fn list(State(state): State<ApiState>, Path(number): Path<String>) -> Answer {
-    let practice = practice(&state, &number).await?;
-    let exports = state.store().list_exports(practice.number).await?;
-    let exports: Vec<Value> = exports.iter().map(|export| shown(&practice, export)).collect();
-    Ok(respond::json(StatusCode::OK, &json!({ "exports": exports })))
+/// A page of exports.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Exports {
+    exports: Vec<Export>,
+    next: Option<String>,
 }
 
-/// `GET exports/{id}`
-pub(crate) async fn show(
+/// A published file.
+#[derive(Serialize, ToSchema)]
+pub(super) struct File {
+    /// `output`, `deleted`, `error` or `attachment`.
+    kind: String,
+    resource_type: String,
+    number: i64,
+    part: i64,
+    resources: u64,
+    bytes: u64,
+    /// In hexadecimal digits.
+    sha256: String,
+    published_at: DateTime<Utc>,
+}
+
+impl From<ListedFile> for File {
+    fn from(file: ListedFile) -> Self {
+        Self {
+            kind: file.kind,
+            resource_type: file.resource_type,
+            number: i64::from(file.number),
+            part: i64::from(file.part),
+            resources: file.resources,
+            bytes: file.bytes,
+            sha256: file.sha256,
+            published_at: file.published_at,
+        }
+    }
+}
+
+/// A page of files.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Files {
+    files: Vec<File>,
+    next: Option<String>,
+}
+
+/// Why an export is waiting.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Waiting {
+    /// In one line; null when it is not waiting.
+    waiting: Option<String>,
+    /// What that was concluded from.
+    facts: Vec<String>,
+}
+
+/// Parameters of the list of exports.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ExportParams {
+    /// `accepted`, `planning`, `running`, `finishing`, `completed`, `expired`, `cancelled`, `revoked` or `failed`.
+    #[param(value_type = Option<String>)]
+    state: Option<ExportState>,
+    /// Only exports of this app.
+    #[param(value_type = Option<String>)]
+    client_id: Option<ClientId>,
+    /// Items of the page, 1 to 1000; 100 by default.
+    limit: Option<u32>,
+    /// `next` of the page before.
+    cursor: Option<String>,
+}
+
+/// Lists the practice's exports, newest first.
+#[utoipa::path(get, path = "/practices/{number}/exports", tag = "exports", params(ExportParams),
+    responses((status = 200, body = Exports)))]
+pub(super) async fn list(
+    State(state): State<ApiState>,
+    Path(number): Path<String>,
+    paging: Paging,
+    Params(params): Params<ExportParams>,
+) -> Answer {
+    let practice = practice(&state, &number).await?;
+    let page = paging.page(params.limit, params.cursor)?;
+    let filter = ExportFilter { state: params.state, client: params.client_id };
+    let found = state.store().list_exports(practice.number, &filter, &page).await?;
+    let exports = found.items.iter().map(|export| Export::of(&practice, export)).collect();
+    Ok(respond::json(StatusCode::OK, &Exports { exports, next: paging.next(found.next)? }))
+}
+
+/// Shows an export with its streams, shards and problems.
+#[utoipa::path(get, path = "/practices/{number}/exports/{export_id}", tag = "exports",
+    responses((status = 200, body = DetailedExport)))]
+pub(super) async fn show(
     State(state): State<ApiState>,
     Path((number, export_id)): Path<(String, String)>,
 ) -> Answer {
     let practice = practice(&state, &number).await?;
     let detail = find(&state, &practice, &id("export", &export_id)?).await?;
-    let mut body = shown(&practice, &detail.summary);
-    body["streams"] = detail.streams.iter().map(stream).collect();
-    body["problems"] = detail.problems.iter().map(problem).collect();
-    Ok(respond::json(StatusCode::OK, &body))
+    Ok(respond::json(StatusCode::OK, &DetailedExport::of(&practice, &detail)))
 }
 
-/// `POST exports/{id}/cancel`
-pub(crate) async fn cancel(
+/// Lists the published files of an export.
+#[utoipa::path(get, path = "/practices/{number}/exports/{export_id}/files", tag = "exports",
+    params(ListParams), responses((status = 200, body = Files)))]
+pub(super) async fn files(
     State(state): State<ApiState>,
+    Path((number, export_id)): Path<(String, String)>,
+    paging: Paging,
+    Params(params): Params<ListParams>,
+) -> Answer {
+    let practice = practice(&state, &number).await?;
+    let export: ExportId = id("export", &export_id)?;
+    let page = paging.page(params.limit, params.cursor)?;
+    find(&state, &practice, &export).await?;
+    let found = state.store().export_files(practice.number, &export, &page).await?;
+    let files = found.items.into_iter().map(File::from).collect();
+    Ok(respond::json(StatusCode::OK, &Files { files, next: paging.next(found.next)? }))
+}
+
+/// Tells why an export is waiting.
+#[utoipa::path(get, path = "/practices/{number}/exports/{export_id}/waiting", tag = "exports",
+    responses((status = 200, body = Waiting)))]
+pub(super) async fn waiting(
+    State(state): State<ApiState>,
+    caller: Caller,
     Path((number, export_id)): Path<(String, String)>,
 ) -> Answer {
     let practice = practice(&state, &number).await?;
     let export: ExportId = id("export", &export_id)?;
-    let audit = Audit::new("operator", "export.cancelled").at(practice.number).about_export(&export);
-    let cancelled = state.store().cancel_export(practice.number, &export, None, &audit).await?;
-    let detail = find(&state, &practice, &export).await?;
-    if !cancelled {
+    let limits = WaitLimits { tell_app: caller.practice().is_none(), ..state.config().wait_limits };
+    let found = state.store().export_waiting(practice.number, &export, limits).await?;
+    let found = found.ok_or(ApiError::Missing("export"))?;
+    Ok(respond::json(StatusCode::OK, &Waiting { waiting: found.line, facts: found.facts }))
+}
+
+/// Cancels an export; its files are deleted.
+#[utoipa::path(post, path = "/practices/{number}/exports/{export_id}/cancel", tag = "exports",
+    responses((status = 202, body = Export)))]
+pub(super) async fn cancel(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Path((number, export_id)): Path<(String, String)>,
+) -> Answer {
+    let practice = practice(&state, &number).await?;
+    let export: ExportId = id("export", &export_id)?;
+    let found = find(&state, &practice, &export).await?;
+    let audit = caller
+        .audit("export.cancelled")
+        .at(practice.number)
+        .about_client(&found.summary.client)
+        .about_export(&export);
+    let done = state.store().cancel_export(practice.number, &export, None, &audit).await?;
+    accepted(&state, &practice, &export, done).await
+}
+
+/// Tries the waiting steps and shards of a live export again at once; their attempts start anew.
+#[utoipa::path(post, path = "/practices/{number}/exports/{export_id}/requeue", tag = "exports",
+    responses((status = 202, body = Export)))]
+pub(super) async fn requeue(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Path((number, export_id)): Path<(String, String)>,
+) -> Answer {
+    let practice = practice(&state, &number).await?;
+    let export: ExportId = id("export", &export_id)?;
+    let found = find(&state, &practice, &export).await?;
+    let audit = caller
+        .audit("export.requeued")
+        .at(practice.number)
+        .about_client(&found.summary.client)
+        .about_export(&export);
+    let done = state.store().requeue_export(practice.number, &export, &audit).await?;
+    accepted(&state, &practice, &export, done).await
+}
+
+async fn accepted(state: &ApiState, practice: &Practice, export: &ExportId, done: bool) -> Answer {
+    if !done {
         return Err(ApiError::Conflict { reason: "ended", detail: "the export has ended already" }.into());
     }
-    Ok(respond::json(StatusCode::ACCEPTED, &shown(&practice, &detail.summary)))
+    let detail = find(state, practice, export).await?;
+    Ok(respond::json(StatusCode::ACCEPTED, &Export::of(practice, &detail.summary)))
 }
 
 async fn find(state: &ApiState, practice: &Practice, export: &ExportId) -> Result<ExportDetail, ApiError> {
     state.store().export_detail(practice.number, export).await?.ok_or(ApiError::Missing("export"))
-}
-
-fn shown(practice: &Practice, export: &ExportSummary) -> Value {
-    let types: Vec<&str> = export.types.iter().map(|t| t.name()).collect();
-    json!({
-        "export_id": export.id,
-        "practice": practice.number,
-        "client_id": export.client,
-        "consent_id": export.consent_id,
-        "level": export.level.name(),
-        "group_id": export.level.group_id(),
-        "since": export.since,
-        "types": types,
-        "state": export.state.name(),
-        "transaction_time": export.transaction_time,
-        "accepted_at": export.accepted_at,
-        "planned_at": export.planned_at,
-        "completed_at": export.completed_at,
-        "ended_at": export.ended_at,
-        "expires_at": export.expires_at,
-        "purged_at": export.purged_at,
-        "failure": export.failure,
-        "planned_rows": export.planned_rows,
-        "resources": export.resources,
-        "bytes": export.bytes,
-        "files": export.files,
-    })
-}
-
-fn stream(stream: &StreamSummary) -> Value {
-    let sum = |count: fn(&ShardSummary) -> u64| stream.shards.iter().map(count).sum::<u64>();
-    json!({
-        "stream": stream.stream,
-        "resource_type": stream.stream_type.name(),
-        "planned_rows": stream.planned_rows,
-        "planned": stream.planned,
-        "resources": sum(|shard| shard.resources),
-        "bytes": sum(|shard| shard.bytes),
-        "files": sum(|shard| shard.files),
-        "shards": stream.shards.iter().map(shard).collect::<Vec<_>>(),
-    })
-}
-
-fn shard(shard: &ShardSummary) -> Value {
-    json!({
-        "shard": shard.shard,
-        "state": shard.state,
-        "planned_rows": shard.planned_rows,
-        "resources": shard.resources,
-        "bytes": shard.bytes,
-        "files": shard.files,
-        "fence": shard.fence,
-        "attempts": shard.attempts,
-        "acquisitions": shard.acquisitions,
-        "leased_until": shard.leased_until,
-        "failure": shard.failure,
-    })
-}
-
-fn problem(problem: &ProblemSummary) -> Value {
-    json!({
-        "reason": problem.reason,
-        "diagnostics": problem.diagnostics,
-        "occurrences": problem.occurrences,
-    })
 }

@@ -1,44 +1,142 @@
-//! `/admin/v1/practices`: the tenants and their sources.
+//! `/admin/v1/practices`: the tenants and where their data are.
+
+mod rules;
+pub(super) mod source;
 
 use std::collections::BTreeMap;
 
 use axum::extract::{Path, State};
 use chrono::{DateTime, Utc};
 use headgate_domain::PracticeNumber;
-use headgate_domain::practice::{Practice, PracticeOptions, is_object_prefix, is_slug};
-use headgate_store::{Audit, CatalogEntry, NewPractice, PracticeRecord};
+use headgate_domain::practice::{Practice as Tenant, PracticeOptions as Options, is_object_prefix, is_slug};
+use headgate_store::{NewPractice, PracticeChange, PracticeRecord};
 use http::StatusCode;
-use serde::Deserialize;
-use serde_json::{Value, json};
-use url::Url;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
 
 use super::Answer;
-use super::input::{Input, id, practice, text};
-use super::mappings::is_set_name;
+use super::caller::Caller;
+use super::input::{Input, given, id, instant, text};
+use super::page::{ListParams, Paging, Params};
+use super::revision::{IfMatch, tagged};
+use super::suspension::{Suspend, Suspension};
+use super::vendors::named;
 use crate::error::ApiError;
 use crate::respond;
 use crate::state::ApiState;
 
-/// The body of `POST practices`.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct CreatePractice {
+/// A practice.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Practice {
     number: i64,
+    /// Its name in paths and host names.
     slug: String,
     name: String,
+    /// The FHIR base URL.
     base_url: String,
-    source: SourceInput,
-    s3_prefix: Option<String>,
-    #[serde(default)]
-    options: PracticeOptions,
+    token_url: String,
+    source: SourceSettings,
+    s3_prefix: String,
+    #[schema(value_type = PracticeOptions)]
+    options: Options,
+    suspended: Option<Suspension>,
+    revision: i64,
+    created_at: DateTime<Utc>,
 }
 
 /// Where a practice's data are.
-#[derive(Deserialize)]
+#[derive(Serialize, ToSchema)]
+pub(super) struct SourceSettings {
+    /// `env:NAME` or `file:/path`, never the DSN itself.
+    dsn_ref: String,
+    schema: String,
+    /// The name of a mapping set, where the source offers plain columns.
+    mapping: Option<String>,
+    settings: BTreeMap<String, String>,
+    late_commit_allowance_s: Option<u32>,
+    /// Since when the source remembers deletions and who left a group.
+    history_since: Option<DateTime<Utc>>,
+}
+
+/// What an operator sets for a practice.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "the shape in the document; the values are those of the domain")]
+pub(super) struct PracticeOptions {
+    /// Take a `_since` without a zone as UTC.
+    since_without_zone: Option<bool>,
+    /// Refuse a kick-off without the headers that the guide wants.
+    require_headers: Option<bool>,
+    max_exports_per_app: Option<u32>,
+    /// Resources of a file at most.
+    file_resources: Option<u32>,
+    /// `6.1.0` or `7.0.0`.
+    us_core: Option<String>,
+    /// `presigned` or `token`.
+    file_access: Option<String>,
+    gzip: Option<bool>,
+    directory_by_reference: Option<bool>,
+}
+
+impl Practice {
+    fn of(state: &ApiState, record: &PracticeRecord) -> Self {
+        let practice = &record.practice;
+        Self {
+            number: practice.number.get(),
+            slug: practice.slug.clone(),
+            name: practice.name.clone(),
+            base_url: practice.base().to_owned(),
+            token_url: state.config().token_endpoint(practice.base()),
+            source: SourceSettings {
+                dsn_ref: record.source_dsn_ref.clone(),
+                schema: record.source_schema.clone(),
+                mapping: record.source_mapping.clone(),
+                settings: record.source_settings.iter().cloned().collect(),
+                late_commit_allowance_s: record.late_commit_allowance_s,
+                history_since: practice.history_since,
+            },
+            s3_prefix: practice.s3_prefix.clone(),
+            options: practice.options.clone(),
+            suspended: record.suspended.as_ref().map(Suspension::from),
+            revision: record.revision,
+            created_at: record.created_at,
+        }
+    }
+}
+
+/// A page of practices.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Practices {
+    practices: Vec<Practice>,
+    next: Option<String>,
+}
+
+/// A practice to be created.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct SourceInput {
+pub(super) struct CreatePractice {
+    number: i64,
+    /// A DNS label.
+    slug: String,
+    name: String,
+    /// Such as `https://fhir.example/pod21test/fhir/r4`.
+    base_url: String,
+    source: CreateSource,
+    /// `ema/{number}` by default.
+    s3_prefix: Option<String>,
+    #[serde(default)]
+    #[schema(value_type = Option<PracticeOptions>)]
+    options: Options,
+}
+
+/// Where a new practice's data are.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CreateSource {
+    /// `env:NAME` or `file:/path`, never the DSN itself.
     dsn_ref: String,
     #[serde(default = "default_schema")]
+    #[schema(default = "fhir_export")]
     schema: String,
     mapping: Option<String>,
     #[serde(default)]
@@ -51,14 +149,72 @@ fn default_schema() -> String {
     "fhir_export".to_owned()
 }
 
-/// `POST practices`: a worker looks at the source by itself.
-pub(crate) async fn create(State(state): State<ApiState>, Input(body): Input<CreatePractice>) -> Answer {
+/// What is to change of a practice. What is not given stays; `null` takes a setting away.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ChangePractice {
+    name: Option<String>,
+    base_url: Option<String>,
+    source: Option<ChangeSource>,
+    /// Only those that change; `null` resets one to its default.
+    #[schema(value_type = Option<PracticeOptions>)]
+    options: Option<Map<String, Value>>,
+}
+
+/// What is to change of a practice's source.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ChangeSource {
+    dsn_ref: Option<String>,
+    schema: Option<String>,
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>)]
+    mapping: Option<Option<String>>,
+    /// All of them: they take the place of those that are there.
+    settings: Option<BTreeMap<String, String>>,
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<u32>)]
+    late_commit_allowance_s: Option<Option<u32>>,
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<DateTime<Utc>>)]
+    history_since: Option<Option<DateTime<Utc>>>,
+}
+
+/// A practice that was suspended.
+#[derive(Serialize, ToSchema)]
+pub(super) struct SuspendedPractice {
+    practice: Practice,
+    ended_exports: u64,
+}
+
+/// Lists practices; an administrator of a practice sees that one.
+#[utoipa::path(get, path = "/practices", tag = "practices", params(ListParams),
+    responses((status = 200, body = Practices)))]
+pub(super) async fn list(
+    State(state): State<ApiState>,
+    caller: Caller,
+    paging: Paging,
+    Params(params): Params<ListParams>,
+) -> Answer {
+    let page = paging.page(params.limit, params.cursor)?;
+    let found = state.store().practices_page(caller.practice(), &page).await?;
+    let practices = found.items.iter().map(|record| Practice::of(&state, record)).collect();
+    Ok(respond::json(StatusCode::OK, &Practices { practices, next: paging.next(found.next)? }))
+}
+
+/// Creates a practice. A worker looks at its source by itself.
+#[utoipa::path(post, path = "/practices", tag = "practices", request_body = CreatePractice,
+    responses((status = 201, body = Practice)))]
+pub(super) async fn create(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Input(body): Input<CreatePractice>,
+) -> Answer {
     let new = checked(body)?;
     let number = new.practice.number;
-    let audit = Audit::new("operator", "practice.created").at(number);
+    let audit = caller.audit("practice.created").at(number);
     state.store().create_practice(&new, &audit).await?;
-    let record = find(&state, number).await?;
-    Ok(respond::json(StatusCode::CREATED, &shown(&state, &record)))
+    answer(&state, StatusCode::CREATED, number).await
 }
 
 fn checked(body: CreatePractice) -> Result<NewPractice, ApiError> {
@@ -74,38 +230,22 @@ fn checked(body: CreatePractice) -> Result<NewPractice, ApiError> {
         return Err(invalid("s3_prefix must be segments of letters, digits, . _ - joined by single slashes"));
     }
     let source = body.source;
-    if !is_dsn_ref(&source.dsn_ref) {
-        return Err(invalid("source.dsn_ref must be env:NAME or file:/path, never the DSN itself"));
-    }
-    if !is_identifier(&source.schema) {
-        return Err(invalid("source.schema must be a lower-case name of PostgreSQL: [a-z_][a-z0-9_]{0,62}"));
-    }
-    if source.mapping.as_deref().is_some_and(|name| !is_set_name(name)) {
-        return Err(invalid("source.mapping must be the name of a mapping set: [a-z0-9][a-z0-9-]{0,62}"));
-    }
-    let is_setting = |(name, value): (&String, &String)| {
-        name.split_once('.')
-            .is_some_and(|(class, rest)| is_identifier(class) && rest.split('.').all(is_identifier))
-            && value.len() <= 1000
-            && !value.contains('\0')
-    };
-    if !source.settings.iter().all(is_setting) {
-        return Err(invalid("source.settings: a name must be like app.practice, a value at most 1000 bytes"));
-    }
-    if source.late_commit_allowance_s.is_some_and(|s| s > 366 * 24 * 3600) {
-        return Err(invalid("source.late_commit_allowance_s must be at most a year"));
-    }
-    if body.options.max_exports_per_app == Some(0) || body.options.file_resources == Some(0) {
-        return Err(invalid("options: a limit must be at least 1"));
-    }
+    rules::check_source(
+        Some(&source.dsn_ref),
+        Some(&source.schema),
+        source.mapping.as_deref(),
+        Some(&source.settings),
+        source.late_commit_allowance_s,
+    )?;
+    rules::check_options(&body.options)?;
     Ok(NewPractice {
-        practice: Practice {
+        practice: Tenant {
             number,
             slug: body.slug,
             name: text("name", &body.name)?,
-            base_url: base_url(&body.base_url)?,
+            base_url: rules::base_url(&body.base_url)?,
             s3_prefix,
-            history_since: source.history_since,
+            history_since: instant("source.history_since", source.history_since)?,
             suspended: false,
             options: body.options,
         },
@@ -117,150 +257,109 @@ fn checked(body: CreatePractice) -> Result<NewPractice, ApiError> {
     })
 }
 
-/// An absolute http(s) URL that requests can be matched with: no user, query or fragment, plain path segments.
-fn base_url(given: &str) -> Result<Url, ApiError> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '-' | '_' | '.' | '~');
-    let url: Option<Url> = given.trim_end_matches('/').parse().ok();
-    url.filter(|url| {
-        matches!(url.scheme(), "http" | "https")
-            && url.host_str().is_some()
-            && url.username().is_empty()
-            && url.password().is_none()
-            && url.query().is_none()
-            && url.fragment().is_none()
-            && url.path().chars().all(plain)
-            && !url.path().contains("//")
-            && url.path().split('/').count() <= 8
-            && url.as_str().len() <= 300
-    })
-    .ok_or_else(|| {
-        ApiError::Invalid("base_url must be like https://fhir.example/pod21test/fhir/r4".to_owned())
+/// Shows a practice.
+#[utoipa::path(get, path = "/practices/{number}", tag = "practices",
+    responses((status = 200, body = Practice)))]
+pub(super) async fn show(State(state): State<ApiState>, Path(number): Path<String>) -> Answer {
+    answer(&state, StatusCode::OK, id("practice", &number)?).await
+}
+
+/// Changes a practice. After a change of its source, a worker looks at it anew.
+#[utoipa::path(patch, path = "/practices/{number}", tag = "practices", request_body = ChangePractice,
+    responses((status = 200, body = Practice)))]
+pub(super) async fn change(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Path(number): Path<String>,
+    if_match: IfMatch,
+    Input(body): Input<ChangePractice>,
+) -> Answer {
+    let number = id("practice", &number)?;
+    let current = find(&state, number).await?;
+    let changed = [
+        ("name", body.name.is_some()),
+        ("base_url", body.base_url.is_some()),
+        ("source", body.source.is_some()),
+        ("options", body.options.is_some()),
+    ];
+    let audit = caller.audit("practice.changed").at(number).and(json!({ "changed": named(&changed) }));
+    let replaces_options = body.options.is_some();
+    let change = practice_change(&current, body)?;
+    // Options are merged with those just read: they may not have changed in between.
+    let if_match = if_match.of_existing()?.or(replaces_options.then_some(current.revision));
+    let updated = state.store().update_practice(number, &change, if_match, &audit).await?;
+    updated.ok_or(ApiError::Missing("practice"))?;
+    answer(&state, StatusCode::OK, number).await
+}
+
+fn practice_change(current: &PracticeRecord, body: ChangePractice) -> Result<PracticeChange, ApiError> {
+    let source = body.source.unwrap_or_default();
+    rules::check_source(
+        source.dsn_ref.as_deref(),
+        source.schema.as_deref(),
+        source.mapping.as_ref().and_then(Option::as_deref),
+        source.settings.as_ref(),
+        source.late_commit_allowance_s.flatten(),
+    )?;
+    let options = body.options.map(|changes| rules::options(&current.practice.options, changes));
+    Ok(PracticeChange {
+        name: body.name.as_deref().map(|name| text("name", name)).transpose()?,
+        base_url: body.base_url.as_deref().map(rules::base_url).transpose()?,
+        source_dsn_ref: source.dsn_ref,
+        source_schema: source.schema,
+        source_mapping: source.mapping,
+        source_settings: source.settings.map(|settings| settings.into_iter().collect()),
+        late_commit_allowance_s: source.late_commit_allowance_s,
+        history_since: source.history_since.map(|at| instant("source.history_since", at)).transpose()?,
+        options: options.transpose()?,
     })
 }
 
-fn is_dsn_ref(text: &str) -> bool {
-    let is_name = |name: &str| {
-        !name.is_empty()
-            && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-            && !name.starts_with(|c: char| c.is_ascii_digit())
-    };
-    match text.split_once(':') {
-        Some(("env", name)) => is_name(name),
-        Some(("file", path)) => {
-            path.starts_with('/') && path.len() <= 1000 && !path.chars().any(char::is_control)
-        }
-        _ => false,
+/// Suspends a practice: nobody gets at it, and its exports end.
+#[utoipa::path(post, path = "/practices/{number}/suspend", tag = "practices", request_body = Suspend,
+    responses((status = 200, body = SuspendedPractice)))]
+pub(super) async fn suspend(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Path(number): Path<String>,
+    if_match: IfMatch,
+    Input(body): Input<Suspend>,
+) -> Answer {
+    let number = id("practice", &number)?;
+    let reason = text("reason", &body.reason)?;
+    let audit = caller.audit("practice.suspended").at(number).and(json!({ "reason": reason }));
+    let ended_exports = state
+        .store()
+        .suspend_practice(number, caller.subject(), &reason, if_match.of_existing()?, &audit)
+        .await?
+        .ok_or(ApiError::Missing("practice"))?;
+    let record = find(&state, number).await?;
+    let body = SuspendedPractice { practice: Practice::of(&state, &record), ended_exports };
+    Ok(tagged(StatusCode::OK, record.revision, &body))
+}
+
+/// Ends the suspension of a practice.
+#[utoipa::path(post, path = "/practices/{number}/resume", tag = "practices",
+    responses((status = 200, body = Practice)))]
+pub(super) async fn resume(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Path(number): Path<String>,
+    if_match: IfMatch,
+) -> Answer {
+    let number = id("practice", &number)?;
+    let audit = caller.audit("practice.resumed").at(number);
+    if !state.store().resume_practice(number, if_match.of_existing()?, &audit).await? {
+        return Err(ApiError::Missing("practice").into());
     }
-}
-
-fn is_identifier(name: &str) -> bool {
-    let first = |c: char| c.is_ascii_lowercase() || c == '_';
-    (1..=63).contains(&name.len())
-        && name.starts_with(first)
-        && name.chars().all(|c| first(c) || c.is_ascii_digit())
-}
-
-/// `GET practices`
-pub(crate) async fn list(State(state): State<ApiState>) -> Answer {
-    let records = state.store().practices().await?;
-    let practices: Vec<Value> = records.iter().map(|record| shown(&state, record)).collect();
-    Ok(respond::json(StatusCode::OK, &json!({ "practices": practices })))
-}
-
-/// `GET practices/{number}`
-pub(crate) async fn show(State(state): State<ApiState>, Path(number): Path<String>) -> Answer {
-    let record = find(&state, id("practice", &number)?).await?;
-    Ok(respond::json(StatusCode::OK, &shown(&state, &record)))
-}
-
-/// `POST practices/{number}/refresh`
-pub(crate) async fn refresh(State(state): State<ApiState>, Path(number): Path<String>) -> Answer {
-    let practice = practice(&state, &number).await?;
-    let audit = Audit::new("operator", "source.refresh_requested").at(practice.number);
-    state.store().request_refresh(practice.number, &audit).await?;
-    Ok(respond::json(StatusCode::ACCEPTED, &source_shown(&state, practice.number).await?))
-}
-
-/// `GET practices/{number}/source`
-pub(crate) async fn source(State(state): State<ApiState>, Path(number): Path<String>) -> Answer {
-    let practice = practice(&state, &number).await?;
-    Ok(respond::json(StatusCode::OK, &source_shown(&state, practice.number).await?))
+    answer(&state, StatusCode::OK, number).await
 }
 
 async fn find(state: &ApiState, number: PracticeNumber) -> Result<PracticeRecord, ApiError> {
     state.store().practice(number).await?.ok_or(ApiError::Missing("practice"))
 }
 
-fn shown(state: &ApiState, record: &PracticeRecord) -> Value {
-    let practice = &record.practice;
-    let settings: BTreeMap<&str, &str> =
-        record.source_settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    json!({
-        "number": practice.number,
-        "slug": practice.slug,
-        "name": practice.name,
-        "base_url": practice.base(),
-        "token_url": format!("{}{}", practice.base(), state.config().token_path),
-        "source": {
-            "dsn_ref": record.source_dsn_ref,
-            "schema": record.source_schema,
-            "mapping": record.source_mapping,
-            "settings": settings,
-            "late_commit_allowance_s": record.late_commit_allowance_s,
-            "history_since": record.practice.history_since,
-        },
-        "s3_prefix": practice.s3_prefix,
-        "options": practice.options,
-        "suspended": practice.suspended,
-        "created_at": record.created_at,
-    })
-}
-
-async fn source_shown(state: &ApiState, number: PracticeNumber) -> Result<Value, ApiError> {
-    let entry: CatalogEntry = state.store().catalog(number).await?.ok_or(ApiError::Missing("source"))?;
-    let types: Vec<&str> = entry.types.iter().flatten().map(|t| t.name()).collect();
-    Ok(json!({
-        "practice": number,
-        "types": types,
-        "unusable": entry.unusable,
-        "refreshed_at": entry.refreshed_at,
-        "requested_at": entry.requested_at,
-        "changed_at": entry.changed_at,
-        "failure": entry.failure,
-    }))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_base_url_is_one_that_requests_can_be_matched_with() {
-        for (given, kept) in [
-            ("https://fhir.example/pod21test/fhir/r4", "https://fhir.example/pod21test/fhir/r4"),
-            ("https://fhir.example:443/fhir/r4/", "https://fhir.example/fhir/r4"),
-            ("http://127.0.0.1:8080/a/fhir/r4", "http://127.0.0.1:8080/a/fhir/r4"),
-        ] {
-            assert_eq!(base_url(given).unwrap().as_str(), kept);
-        }
-        for wrong in [
-            "",
-            "fhir.example",
-            "ftp://a.example/x",
-            "https://u:p@a.example/x",
-            "https://a.example/x?y",
-            "https://a.example/a//b",
-            "https://a.example/a%20b",
-        ] {
-            assert!(base_url(wrong).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn a_dsn_is_given_by_reference_only() {
-        assert!(is_dsn_ref("env:EHR_DSN") && is_dsn_ref("file:/run/secrets/ehr"));
-        for wrong in ["postgres://u:p@h/d", "env:", "env:1X", "env:A B", "file:relative", ""] {
-            assert!(!is_dsn_ref(wrong), "{wrong}");
-        }
-    }
+async fn answer(state: &ApiState, status: StatusCode, number: PracticeNumber) -> Answer {
+    let record = find(state, number).await?;
+    Ok(tagged(status, record.revision, &Practice::of(state, &record)))
 }

@@ -82,6 +82,8 @@ impl ApiError {
             ApiError::MethodNotAllowed(allowed) => method_not_allowed(allowed),
             ApiError::NoToken => no_token(),
             ApiError::BadToken(error) => bad_token(error),
+            ApiError::TokenRevoked => invalid_token("revoked", "the access token was revoked"),
+            ApiError::IssuerKeys(_) => issuer_keys(),
             ApiError::OtherPractice => other_practice(),
             ApiError::NoConsent => no_consent(),
             ApiError::TooNarrow(types) => too_narrow(types),
@@ -94,31 +96,15 @@ impl ApiError {
             ApiError::Denied(error) => denied(error),
             ApiError::NotStarted(error) => not_started(*error),
             ApiError::NeverRefreshed => never_refreshed(),
-            ApiError::NoSuchExport => {
-                let text =
-                    "no such export: it was never there for this app, or was deleted, revoked or has expired";
-                Parts::new(S::NOT_FOUND, "no_such_export", IssueCode::NotFound, text)
-            }
+            ApiError::NoSuchExport => no_such_export(),
             ApiError::PolledTooOften => polled_too_often(),
             ApiError::NoSuchFile => no_such_file(),
             ApiError::NoSuchAttachment => no_such_attachment(),
             ApiError::FileBeyondScope(resource_type) => file_beyond_scope(*resource_type),
-            ApiError::ExportFailed(failure) => {
-                let text = failure.as_deref().unwrap_or("the export failed");
-                // Not `exception`, which clients take for a failure of the poll that passes.
-                Parts::new(S::INTERNAL_SERVER_ERROR, "export_failed", IssueCode::Processing, text)
-            }
+            ApiError::ExportFailed(failure) => export_failed(failure.as_deref()),
             ApiError::UnsupportedMediaType => unsupported_media_type(),
-            ApiError::BodyTooLarge => Parts::new(
-                S::PAYLOAD_TOO_LARGE,
-                "body_too_large",
-                IssueCode::TooCostly,
-                "the body is too large",
-            ),
-            ApiError::BodyIncomplete => {
-                let text = "the body did not arrive completely and in time";
-                Parts::new(S::REQUEST_TIMEOUT, "body_incomplete", IssueCode::Invalid, text)
-            }
+            ApiError::BodyTooLarge => body_too_large(),
+            ApiError::BodyIncomplete => body_incomplete(),
             ApiError::OtherMethod => {
                 let text = "this URL does not take this method";
                 Parts::new(S::METHOD_NOT_ALLOWED, "method_not_allowed", IssueCode::NotSupported, text)
@@ -127,11 +113,14 @@ impl ApiError {
                 oauth: error.code(),
                 ..Parts::new(S::BAD_REQUEST, reason, IssueCode::Invalid, description.as_str())
             },
-            ApiError::NotOperator => {
-                let text = "send the operator's token: Authorization: Bearer …";
-                Parts::new(S::UNAUTHORIZED, "unauthorized", IssueCode::Login, text)
-                    .with(WWW_AUTHENTICATE, "Bearer")
-            }
+            ApiError::NotAuthenticated { description, reason } => not_authenticated(reason, description),
+            ApiError::TooManyTokenRequests(wait) => too_many_token_requests(*wait),
+            ApiError::Busy => busy(),
+            ApiError::Unauthorized(text) => unauthorized(text.as_deref()),
+            ApiError::Forbidden(text) => Parts::new(S::FORBIDDEN, "forbidden", IssueCode::Forbidden, *text),
+            ApiError::PreconditionFailed => precondition_failed(),
+            ApiError::KeyReused => key_reused(),
+            ApiError::AnswerUnknown => answer_unknown(),
             ApiError::Invalid(detail) => {
                 Parts::new(S::BAD_REQUEST, "invalid", IssueCode::Invalid, detail.as_str())
             }
@@ -143,7 +132,7 @@ impl ApiError {
             }
             ApiError::Store(error) => store(error),
             ApiError::Link(_) => unavailable("the server cannot sign links at the moment: try again"),
-            ApiError::Key(_) | ApiError::Unexpected(_) => internal(),
+            ApiError::Key(_) | ApiError::Keyring(_) | ApiError::Unexpected(_) => internal(),
         }
     }
 }
@@ -156,13 +145,66 @@ fn method_not_allowed(allowed: &str) -> Parts {
 
 fn no_token() -> Parts {
     let text = "send an access token: Authorization: Bearer …";
-    Parts::new(S::UNAUTHORIZED, "no_token", IssueCode::Login, text).with(WWW_AUTHENTICATE, "Bearer")
+    let parts = Parts::new(S::UNAUTHORIZED, "no_token", IssueCode::Login, text);
+    Parts { oauth: "invalid_client", ..parts }.with(WWW_AUTHENTICATE, "Bearer")
 }
 
 fn bad_token(error: &AccessTokenError) -> Parts {
-    let challenge = format!(r#"Bearer error="invalid_token", error_description="{error}""#);
-    Parts::new(S::UNAUTHORIZED, error.reason(), IssueCode::Login, error.to_string())
-        .with(WWW_AUTHENTICATE, challenge)
+    invalid_token(error.reason(), &error.to_string())
+}
+
+/// A 401 that a new token would mend (RFC 6750, section 3.1).
+fn invalid_token(reason: &'static str, text: &str) -> Parts {
+    let challenge = format!(r#"Bearer error="invalid_token", error_description="{text}""#);
+    let parts = Parts::new(S::UNAUTHORIZED, reason, IssueCode::Login, text);
+    Parts { oauth: "invalid_token", ..parts }.with(WWW_AUTHENTICATE, challenge)
+}
+
+fn too_many_token_requests(wait: Duration) -> Parts {
+    let text =
+        "too many token requests: an access token is good for many requests, so keep it while it is valid";
+    let parts = Parts::new(S::TOO_MANY_REQUESTS, "too_many_token_requests", IssueCode::Throttled, text);
+    // Rounded up: who comes back then is admitted.
+    Parts { oauth: "temporarily_unavailable", ..parts }.retry_after(wait + Duration::from_millis(999))
+}
+
+/// RFC 6750, section 3.1: `invalid_token` only when a token was sent.
+fn unauthorized(text: Option<&str>) -> Parts {
+    let challenge = if text.is_some() { r#"Bearer error="invalid_token""# } else { "Bearer" };
+    let text = text.unwrap_or("send a token of a configured issuer: Authorization: Bearer …");
+    Parts::new(S::UNAUTHORIZED, "unauthorized", IssueCode::Login, text).with(WWW_AUTHENTICATE, challenge)
+}
+
+fn no_such_export() -> Parts {
+    let text = "no such export: it was never there for this app, or was deleted, revoked or has expired";
+    Parts::new(S::NOT_FOUND, "no_such_export", IssueCode::NotFound, text)
+}
+
+fn export_failed(failure: Option<&str>) -> Parts {
+    let text = failure.unwrap_or("the export failed");
+    // Not `exception`, which clients take for a failure of the poll that passes.
+    Parts::new(S::INTERNAL_SERVER_ERROR, "export_failed", IssueCode::Processing, text)
+}
+
+fn body_incomplete() -> Parts {
+    let text = "the body did not arrive completely and in time";
+    Parts::new(S::REQUEST_TIMEOUT, "body_incomplete", IssueCode::Invalid, text)
+}
+
+fn key_reused() -> Parts {
+    let text = "this Idempotency-Key was used for another request: make a new one for each deed";
+    Parts::new(S::UNPROCESSABLE_ENTITY, "idempotency_key_reused", IssueCode::Invalid, text)
+}
+
+fn precondition_failed() -> Parts {
+    let text = "the object is at another revision than If-Match says: read it again, then decide anew";
+    Parts::new(S::PRECONDITION_FAILED, "precondition_failed", IssueCode::Invalid, text)
+}
+
+fn answer_unknown() -> Parts {
+    let text = "a request with this Idempotency-Key is under way, or was done and its answer is not known: look at \
+                the object before sending it again with a new key";
+    Parts::new(S::CONFLICT, "idempotency_unknown", IssueCode::Invalid, text)
 }
 
 fn never_refreshed() -> Parts {
@@ -179,7 +221,7 @@ fn polled_too_often() -> Parts {
 
 fn other_practice() -> Parts {
     let text = "the access token is for another practice: its allowedFhirUrl is not this base URL";
-    Parts::new(S::FORBIDDEN, "other_practice", IssueCode::Forbidden, text)
+    Parts { oauth: "invalid_token", ..Parts::new(S::FORBIDDEN, "other_practice", IssueCode::Forbidden, text) }
 }
 
 fn no_such_file() -> Parts {
@@ -221,7 +263,7 @@ fn groups_need_patient() -> Parts {
 fn no_consent() -> Parts {
     let text = "the practice's consent to this app is not in force: an administrator of the practice has to add \
                 the app's client id";
-    Parts::new(S::FORBIDDEN, "consent", IssueCode::Forbidden, text)
+    Parts { oauth: "unauthorized_client", ..Parts::new(S::FORBIDDEN, "consent", IssueCode::Forbidden, text) }
 }
 
 fn no_such_group() -> Parts {
@@ -279,6 +321,15 @@ fn store(error: &StoreError) -> Parts {
         StoreError::Missing { .. } => {
             Parts::new(S::NOT_FOUND, "not_found", IssueCode::NotFound, error.to_string())
         }
+        StoreError::TooMany { .. } => {
+            Parts::new(S::CONFLICT, "too_many", IssueCode::Invalid, format!("{error}: end some first"))
+        }
+        StoreError::Stale => precondition_failed(),
+        StoreError::Repeated => answer_unknown(),
+        StoreError::Cursor => {
+            let text = "cursor is not the `next` of a page of this list";
+            Parts::new(S::BAD_REQUEST, "invalid", IssueCode::Invalid, text)
+        }
         error if error.is_transient() => {
             unavailable("the server cannot reach its database at the moment: try again")
         }
@@ -288,6 +339,25 @@ fn store(error: &StoreError) -> Parts {
         | StoreError::LeaseLost
         | StoreError::Queue(_) => internal(),
     }
+}
+
+fn body_too_large() -> Parts {
+    Parts::new(S::PAYLOAD_TOO_LARGE, "body_too_large", IssueCode::TooCostly, "the body is too large")
+}
+
+fn not_authenticated(reason: &'static str, text: &str) -> Parts {
+    let parts = Parts::new(S::UNAUTHORIZED, reason, IssueCode::Login, text);
+    Parts { oauth: "invalid_client", ..parts }.with(WWW_AUTHENTICATE, "Bearer")
+}
+
+fn issuer_keys() -> Parts {
+    let parts = unavailable("the keys of the token's issuer cannot be had at the moment: try again");
+    Parts { reason: "issuer_keys", ..parts }
+}
+
+fn busy() -> Parts {
+    let parts = unavailable("the server does too much at once: try again in a few seconds");
+    Parts { reason: "busy", internal: false, ..parts }
 }
 
 fn unavailable(text: &'static str) -> Parts {

@@ -2,6 +2,8 @@
 
 use axum::response::Response;
 use headgate_domain::outcome::OperationOutcome;
+use http::HeaderValue;
+use http::header::PRAGMA;
 use serde_json::json;
 
 use super::ApiError;
@@ -31,6 +33,10 @@ impl ApiError {
             Surface::OAuth => respond::json(parts.status, &oauth(&parts)),
             Surface::Admin => respond::problem(parts.status, &problem(&parts)),
         };
+        if surface == Surface::OAuth {
+            // As with a token (RFC 6749, sections 5.1 and 5.2); `Cache-Control` is there already.
+            response.headers_mut().insert(PRAGMA, HeaderValue::from_static("no-cache"));
+        }
         response.headers_mut().extend(parts.headers);
         response.extensions_mut().insert(Reason(parts.reason));
         response

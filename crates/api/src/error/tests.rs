@@ -55,6 +55,36 @@ fn what_passes_says_when_to_try_again() {
 }
 
 #[tokio::test]
+async fn who_asks_for_tokens_too_often_is_told_when_to_come_again() {
+    let error = ApiError::TooManyTokenRequests(Duration::from_millis(1200));
+    let response = error.respond(Surface::OAuth);
+    assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(response.headers()["retry-after"], "2", "rounded up");
+    assert_eq!(body(response).await["error"], "temporarily_unavailable");
+}
+
+#[test]
+fn a_revoked_token_is_a_401_and_an_issuer_that_does_not_answer_is_not() {
+    assert_eq!(ApiError::TokenRevoked.parts().status, StatusCode::UNAUTHORIZED);
+    assert!(header(&ApiError::TokenRevoked, WWW_AUTHENTICATE).unwrap().contains("invalid_token"));
+    let away = ApiError::IssuerKeys(KeySetError::Unreachable);
+    assert_eq!(away.parts().status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(header(&away, RETRY_AFTER).is_some() && header(&away, WWW_AUTHENTICATE).is_none());
+}
+
+#[test]
+fn what_a_store_refuses_has_a_status_of_its_own() {
+    use headgate_store::Error;
+    for (error, status) in [
+        (Error::Stale, StatusCode::PRECONDITION_FAILED),
+        (Error::Cursor, StatusCode::BAD_REQUEST),
+        (Error::Repeated, StatusCode::CONFLICT),
+    ] {
+        assert_eq!(ApiError::Store(error).parts().status, status);
+    }
+}
+
+#[tokio::test]
 async fn each_surface_has_its_own_form() {
     let error = || OAuthError::InvalidScope.because("a `scope` with \"quotes\"");
     let oauth = error().respond(Surface::OAuth);
@@ -69,4 +99,32 @@ async fn each_surface_has_its_own_form() {
     let admin = error().respond(Surface::Admin);
     assert_eq!(admin.headers()["content-type"], "application/problem+json");
     assert_eq!(body(admin).await["status"], 400);
+}
+
+#[test]
+fn a_missing_admin_token_and_a_bad_one_are_told_apart_in_the_challenge() {
+    let missing = ApiError::Unauthorized(None);
+    assert_eq!(header(&missing, WWW_AUTHENTICATE).as_deref(), Some("Bearer"));
+    let bad = ApiError::Unauthorized(Some("the token has expired".to_owned()));
+    assert_eq!(header(&bad, WWW_AUTHENTICATE).as_deref(), Some(r#"Bearer error="invalid_token""#));
+    for error in [missing, bad] {
+        assert_eq!((error.parts().status, error.parts().reason), (StatusCode::UNAUTHORIZED, "unauthorized"));
+    }
+}
+
+#[test]
+fn conditions_and_keys_have_a_status_and_a_reason_each() {
+    use headgate_store::Error::{Cursor, Repeated, Stale};
+    for (error, status, reason) in [
+        (ApiError::Forbidden("no"), 403, "forbidden"),
+        (ApiError::PreconditionFailed, 412, "precondition_failed"),
+        (ApiError::Store(Stale), 412, "precondition_failed"),
+        (ApiError::KeyReused, 422, "idempotency_key_reused"),
+        (ApiError::AnswerUnknown, 409, "idempotency_unknown"),
+        (ApiError::Store(Repeated), 409, "idempotency_unknown"),
+        (ApiError::Store(Cursor), 400, "invalid"),
+    ] {
+        let parts = error.parts();
+        assert_eq!((parts.status.as_u16(), parts.reason), (status, reason));
+    }
 }

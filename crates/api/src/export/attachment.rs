@@ -27,7 +27,7 @@ pub(crate) async fn attachment(
     method: &Method,
     headers: &HeaderMap,
 ) -> Result<Response, ApiError> {
-    let bearer = Bearer::of(state, practice, headers)?;
+    let bearer = Bearer::of(state, practice, headers).await?;
     let principal = bearer.consented(state, practice).await?.ok_or(ApiError::NoSuchAttachment)?;
     if !ids::is_fhir_id(id) {
         return Err(ApiError::NoSuchAttachment);
@@ -38,6 +38,9 @@ pub(crate) async fn attachment(
         .await?
         .ok_or(ApiError::NoSuchAttachment)?;
     check_scope(&principal, &attachment)?;
+    if !state.store().note_download(practice.number, &attachment.export).await? {
+        return Err(ApiError::NoSuchAttachment);
+    }
     send_on(state, &attachment.object_key, method).await
 }
 

@@ -21,7 +21,7 @@ pub(crate) async fn cancel(
     id: Option<&ExportId>,
     headers: &HeaderMap,
 ) -> Result<Response, ApiError> {
-    let bearer = Bearer::of(state, practice, headers)?;
+    let bearer = Bearer::of(state, practice, headers).await?;
     let principal = bearer.consented(state, practice).await?.ok_or(ApiError::NoSuchExport)?;
     let id = id.ok_or(ApiError::NoSuchExport)?;
     let audit = Audit::new(format!("client {}", principal.client), "export.cancelled")

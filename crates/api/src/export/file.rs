@@ -31,7 +31,7 @@ pub(crate) async fn file(
     method: &Method,
     headers: &HeaderMap,
 ) -> Result<Response, ApiError> {
-    let bearer = Bearer::of(state, practice, headers)?;
+    let bearer = Bearer::of(state, practice, headers).await?;
     let principal = bearer.consented(state, practice).await?.ok_or(ApiError::NoSuchFile)?;
     let id = id.ok_or(ApiError::NoSuchFile)?;
     let object_key = PublicFolder::of(practice, id).object_key(name).ok_or(ApiError::NoSuchFile)?;
@@ -41,6 +41,10 @@ pub(crate) async fn file(
         .await?
         .ok_or(ApiError::NoSuchFile)?;
     check_scope(&principal, &file)?;
+    // HEAD fetches nothing.
+    if method == Method::GET && !state.store().note_download(practice.number, id).await? {
+        return Err(ApiError::NoSuchFile);
+    }
     send_on(state, &object_key, method).await
 }
 

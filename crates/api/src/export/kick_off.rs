@@ -39,7 +39,7 @@ pub(crate) async fn kick_off(
 ) -> Result<Response, ApiError> {
     let (bearer, parameters) = if request.method == Method::POST {
         // The body of one who has no token is not read.
-        let bearer = Bearer::of(state, practice, &request.headers)?;
+        let bearer = Bearer::of(state, practice, &request.headers).await?;
         let parameters = posted(state, request, body).await?;
         parameters.check_output_format().map_err(bad_request)?;
         (bearer, parameters)
@@ -47,7 +47,7 @@ pub(crate) async fn kick_off(
         let parameters =
             Parameters::from_query(request.uri.query().unwrap_or_default()).map_err(bad_request)?;
         parameters.check_output_format().map_err(bad_request)?;
-        (Bearer::of(state, practice, &request.headers)?, parameters)
+        (Bearer::of(state, practice, &request.headers).await?, parameters)
     };
     let principal = bearer.consented(state, practice).await?.ok_or(ApiError::NoConsent)?;
 

@@ -42,7 +42,7 @@ pub(crate) async fn list(
     practice: &Practice,
     headers: &HeaderMap,
 ) -> Result<Response, ApiError> {
-    let bearer = Bearer::of(state, practice, headers)?;
+    let bearer = Bearer::of(state, practice, headers).await?;
     let principal = bearer.consented(state, practice).await?.ok_or(ApiError::NoConsent)?;
     let exports = state.store().exports_of_client(practice.number, &principal.client).await?;
     let exports = exports.into_iter().filter_map(|export| shown(practice, export)).collect();

@@ -36,7 +36,7 @@ pub(crate) async fn status(
     id: Option<&ExportId>,
     request: &Parts,
 ) -> Result<Response, ApiError> {
-    let bearer = Bearer::of(state, practice, &request.headers)?;
+    let bearer = Bearer::of(state, practice, &request.headers).await?;
     if id.is_some_and(|id| !state.throttle().admits(practice.number, &bearer.client, id)) {
         return Err(ApiError::PolledTooOften);
     }

@@ -1,25 +1,28 @@
 //! Who sent a request, and what they may do: read from the access token and, at each request anew, from
 //! the practice's consent.
 
-use chrono::Utc;
-use headgate_auth::access_token::{self, AccessTokenError, Expected};
+use headgate_auth::AccessTokenClaims;
+use headgate_auth::access_token::AccessTokenError;
 use headgate_domain::ClientId;
 use headgate_domain::consent::Consent;
 use headgate_domain::practice::Practice;
 use headgate_domain::scope::ScopeSet;
 use http::header::{AUTHORIZATION, HeaderMap};
 
+use super::access_token;
 use crate::error::ApiError;
 use crate::state::ApiState;
 
-/// A client that proved who it is, at the practice its token is for. Whether the practice still consents is
-/// not yet known.
+/// A client that proved who it is, at the practice its token is for. Whether the practice still consents, and whether
+/// the token was revoked, is not yet known.
 #[derive(Debug)]
 pub(crate) struct Bearer {
     /// Who it is.
     pub(crate) client: ClientId,
     /// What its token covers.
     pub(crate) scopes: ScopeSet,
+    /// The id of its token, by which it could be revoked here; none: another server issued it.
+    pub(crate) token_id: Option<String>,
 }
 
 /// A client with a token and with a consent that is in force now.
@@ -38,35 +41,64 @@ impl Bearer {
     ///
     /// # Errors
     /// 401 without a token or with a bad one, 403 with a token of another practice.
-    pub(crate) fn of(state: &ApiState, practice: &Practice, headers: &HeaderMap) -> Result<Self, ApiError> {
+    pub(crate) async fn of(
+        state: &ApiState,
+        practice: &Practice,
+        headers: &HeaderMap,
+    ) -> Result<Self, ApiError> {
         let token = bearer_token(headers).ok_or(ApiError::NoToken)?;
-        let expected = Expected { issuer: &state.config().issuer, now: Utc::now() };
-        let claims =
-            access_token::verify(token, state.verification_keys(), &expected).map_err(ApiError::BadToken)?;
+        let Some(issuer) = &state.config().external else {
+            return Self::by_claims(practice, access_token::own(state, token).await?);
+        };
+        let claims = access_token::external(state, issuer, token).await?;
+        if claims.allowed_fhir_url.trim_end_matches('/') != practice.base() {
+            return Err(ApiError::OtherPractice);
+        }
+        Ok(Self { client: claims.client_id, scopes: readable(&claims.scopes), token_id: None })
+    }
+
+    /// The bearer of a token of ours that was verified.
+    ///
+    /// # Errors
+    /// 403 with a token of another practice.
+    pub(crate) fn by_claims(practice: &Practice, claims: AccessTokenClaims) -> Result<Self, ApiError> {
         if claims.allowed_fhir_url != practice.base() || claims.aud != practice.base() {
             return Err(ApiError::OtherPractice);
         }
         let scopes = claims.scope.parse().map_err(|_| ApiError::BadToken(AccessTokenError::Malformed))?;
-        Ok(Self { client: claims.client_id, scopes })
+        Ok(Self { client: claims.client_id, scopes, token_id: Some(claims.jti.to_string()) })
     }
 
-    /// Asks whether the practice consents; `None` when it does not, or practice or app are suspended.
+    /// Asks whether the practice consents; `None` when it does not, or practice, app or vendor are suspended.
     ///
     /// # Errors
-    /// When the database fails.
+    /// 401 when the token was revoked; or when the database fails.
     pub(crate) async fn consented(
         self,
         state: &ApiState,
         practice: &Practice,
     ) -> Result<Option<Principal>, ApiError> {
-        let consent = state.store().consent_in_force(practice.number, &self.client).await?;
-        Ok(consent.map(|consent| Principal { client: self.client, scopes: self.scopes, consent }))
+        let authority =
+            state.store().authority(practice.number, &self.client, self.token_id.as_deref()).await?;
+        if authority.token_revoked {
+            return Err(ApiError::TokenRevoked);
+        }
+        Ok(authority.consent.map(|consent| Principal { client: self.client, scopes: self.scopes, consent }))
     }
 }
 
-/// The token of `Authorization: Bearer …`; the scheme's name is case-insensitive (RFC 9110, section 11.1).
+/// The scopes that this server knows how to enforce. Another issuer may know more; those give nothing here.
+fn readable(scopes: &str) -> ScopeSet {
+    let known = scopes.split_ascii_whitespace().filter(|scope| scope.parse::<ScopeSet>().is_ok());
+    known.collect::<Vec<_>>().join(" ").parse().unwrap_or_default()
+}
+
+/// The token of `Authorization: Bearer …`; the scheme's name is case-insensitive (RFC 9110, section 11.1). Which of
+/// several would be meant nobody can say, so then there is none.
 pub(crate) fn bearer_token(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    let mut given = headers.get_all(AUTHORIZATION).iter();
+    let only = given.next().filter(|_| given.next().is_none())?;
+    let (scheme, token) = only.to_str().ok()?.split_once(' ')?;
     let token = token.trim();
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
 }
@@ -89,5 +121,62 @@ mod tests {
             assert_eq!(token(other), None, "{other}");
         }
         assert_eq!(bearer_token(&HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn two_tokens_are_none() {
+        let mut headers = HeaderMap::new();
+        for value in ["Bearer abc", "Bearer def"] {
+            headers.append(AUTHORIZATION, HeaderValue::from_static(value));
+        }
+        assert_eq!(bearer_token(&headers), None);
+    }
+
+    #[test]
+    fn scopes_of_another_issuer_that_cannot_be_enforced_give_nothing() {
+        let scopes = "system/Patient.rs system/Observation.rs?category=laboratory system/Unknown.rs \
+            system/Goal.write system/CarePlan.read";
+        assert_eq!(readable(scopes).to_string(), "system/Patient.rs system/CarePlan.read");
+        assert!(readable("").is_empty() && readable("system/Goal.cud").is_empty());
+    }
+
+    #[test]
+    fn a_token_is_bound_to_the_practice_that_both_of_its_claims_name() {
+        let client = ClientId::from_random([1; 25]);
+        let base = "https://a.example/fhir/r4";
+        let practice = Practice {
+            number: headgate_domain::PracticeNumber::new(1).unwrap(),
+            slug: "a".into(),
+            name: "A".into(),
+            base_url: base.parse().unwrap(),
+            s3_prefix: "ema/1".into(),
+            history_since: None,
+            suspended: false,
+            options: headgate_domain::practice::PracticeOptions::default(),
+        };
+        let claims = |aud: &str, allowed: &str| AccessTokenClaims {
+            iss: "i".into(),
+            sub: headgate_auth::access_token::subject_of(&client),
+            typ: headgate_auth::access_token::TokenType::Bearer,
+            azp: client.clone(),
+            client_id: client.clone(),
+            client_host: String::new(),
+            client_address: String::new(),
+            scope: "system/*.rs".into(),
+            jti: uuid::Uuid::nil(),
+            iat: 0,
+            exp: 1,
+            aud: aud.into(),
+            allowed_fhir_url: allowed.into(),
+        };
+        let good = Bearer::by_claims(&practice, claims(base, base)).unwrap();
+        assert_eq!(good.token_id.as_deref(), Some("00000000-0000-0000-0000-000000000000"));
+        let other = "https://b.example/fhir/r4";
+        for (aud, allowed) in
+            [(other, base), (base, other), (other, other), ("https://a.example/fhir/r4/", base)]
+        {
+            let refused = Bearer::by_claims(&practice, claims(aud, allowed));
+            assert!(matches!(refused, Err(ApiError::OtherPractice)), "{aud} {allowed}");
+        }
     }
 }

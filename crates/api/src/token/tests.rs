@@ -1,5 +1,6 @@
+use headgate_domain::PracticeNumber;
 use headgate_domain::practice::PracticeOptions;
-use headgate_store::ConsentingPractice;
+use headgate_store::{App, ConsentingPractice, Suspension};
 
 use super::*;
 
@@ -16,10 +17,26 @@ fn app(consenting: &[&str]) -> App {
         name: "A".into(),
         scopes: "system/*.rs".parse().unwrap(),
         security_contact: "s@v.example".into(),
-        suspended: false,
+        suspended: None,
+        vendor_suspended: false,
+        revision: 1,
         created_at: Utc::now(),
+        jwks_url: None,
         keys: vec![],
         consenting: consenting.collect(),
+    }
+}
+
+fn practice() -> Practice {
+    Practice {
+        number: PracticeNumber::new(7).unwrap(),
+        slug: "p".into(),
+        name: "P".into(),
+        base_url: "https://x.example/p/fhir/r4".parse().unwrap(),
+        s3_prefix: "ema/7".into(),
+        history_since: None,
+        suspended: false,
+        options: PracticeOptions::default(),
     }
 }
 
@@ -59,21 +76,34 @@ fn without_consent_the_client_is_not_authorized() {
 
 #[test]
 fn a_practices_own_endpoint_gives_tokens_for_it_alone() {
-    let practice = Practice {
-        number: PracticeNumber::new(7).unwrap(),
-        slug: "p".into(),
-        name: "P".into(),
-        base_url: "https://x.example/p/fhir/r4".parse().unwrap(),
-        s3_prefix: "ema/7".into(),
-        history_since: None,
-        suspended: false,
-        options: PracticeOptions::default(),
-    };
+    let practice = practice();
     let endpoint = Endpoint::Of(&practice);
     assert_eq!(target(endpoint, &app(&[]), None).ok().unwrap().number, practice.number);
     assert!(target(endpoint, &app(&[]), Some("https://x.example/p/fhir/r4")).is_ok());
     let (error, _) = code(target(endpoint, &app(&[]), Some("https://x.example/a/fhir/r4")));
     assert_eq!(error, OAuthError::InvalidTarget);
+}
+
+#[test]
+fn a_resource_of_another_practice_and_one_of_nobody_are_told_the_same() {
+    let a = "https://x.example/a/fhir/r4";
+    let told = |resource| code(target(Endpoint::Shared, &app(&[a]), Some(resource)));
+    let (foreign, unknown) = (told("https://x.example/b/fhir/r4"), told("https://y.example/../ nonsense"));
+    assert_eq!(foreign, unknown);
+}
+
+#[test]
+fn an_app_that_is_suspended_or_whose_vendor_is_gets_no_token() {
+    let suspension = || Suspension { at: Utc::now(), by: "operator".into(), reason: "secret".into() };
+    assert!(check_not_suspended(&app(&[])).is_ok());
+    for suspended in
+        [App { suspended: Some(suspension()), ..app(&[]) }, App { vendor_suspended: true, ..app(&[]) }]
+    {
+        let error = check_not_suspended(&suspended).unwrap_err();
+        let parts = error.parts();
+        assert_eq!((parts.oauth, parts.reason), ("unauthorized_client", "suspended"));
+        assert!(!error.to_string().contains("secret"), "why is between operator and vendor");
+    }
 }
 
 #[test]

@@ -1,0 +1,73 @@
+//! What an API process does besides answering: it keeps its keys current, replaces those that have signed long enough,
+//! seals the audit trail, and writes down what was refused.
+
+use std::future::Future;
+use std::time::Duration;
+
+use tokio::time::{Interval, MissedTickBehavior};
+
+use crate::keys;
+use crate::state::ApiState;
+
+/// How often events of the audit trail are sealed.
+const SEAL_EVERY: Duration = Duration::from_secs(10);
+
+/// How often refusals are written down: however many there are, each app and reason costs one statement.
+const COUNT_EVERY: Duration = Duration::from_secs(1);
+
+/// Runs until `stop`. What fails is logged and tried again at its next turn.
+pub async fn background(state: ApiState, stop: impl Future<Output = ()>) {
+    let work = async { tokio::join!(keep_keys(&state), seal(&state), count(&state)) };
+    tokio::select! {
+        _ = work => {}
+        () = stop => {}
+    }
+    state.refusals().flush(state.store()).await;
+}
+
+async fn keep_keys(state: &ApiState) {
+    if state.config().external.is_some() {
+        return;
+    }
+    let mut turns = every(keys::REFRESH);
+    loop {
+        turns.tick().await;
+        let (keys, deps) = (state.keys(), state.deps());
+        if let Err(error) = keys.refresh(deps).await {
+            tracing::warn!(%error, "the keys of the access tokens could not be looked at");
+        } else if let Err(error) = keys.rotate_when_due(deps).await {
+            tracing::warn!(%error, "no new key of the access tokens could be made");
+        }
+    }
+}
+
+async fn seal(state: &ApiState) {
+    let mut turns = every(SEAL_EVERY);
+    loop {
+        turns.tick().await;
+        let mac = |hash: &[u8]| {
+            let (key_id, code) = state.keyring().mac(hash);
+            (key_id, code.to_vec())
+        };
+        match state.store().seal_audit(mac).await {
+            Ok(0) => {}
+            Ok(events) => tracing::info!(events, "events of the audit trail were sealed"),
+            Err(error) => tracing::warn!(%error, "the audit trail could not be sealed"),
+        }
+    }
+}
+
+async fn count(state: &ApiState) {
+    let mut turns = every(COUNT_EVERY);
+    loop {
+        turns.tick().await;
+        state.refusals().flush(state.store()).await;
+    }
+}
+
+/// Turns that do not catch up when one took too long.
+fn every(period: Duration) -> Interval {
+    let mut turns = tokio::time::interval(period);
+    turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    turns
+}
