@@ -1,14 +1,20 @@
 //! `headgate admin …`: a client of the admin API (`docs/ADMIN_API.md`). Each noun is a file; each prints what
 //! the API answers, as a table or with `--json` as it is.
 
+mod args;
 pub mod client;
 
 mod app;
+mod audit;
 mod consent;
+mod disclosure;
 mod export;
 mod group;
+mod key;
 mod mapping;
+mod members;
 mod practice;
+mod token;
 mod vendor;
 
 use std::path::PathBuf;
@@ -16,14 +22,15 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use comfy_table::Table;
 use secrecy::SecretString;
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 use url::Url;
 
+use crate::export::read_authorities;
 use crate::failure::Failure;
-use crate::output;
+use crate::{input, output};
 use client::AdminClient;
 
-/// Register vendors, apps, practices and consents; look at exports.
+/// Register vendors, apps, practices and consents; look at exports and at what was done.
 #[derive(Debug, Args)]
 pub struct AdminArgs {
     /// Where the admin API listens.
@@ -35,9 +42,12 @@ pub struct AdminArgs {
         default_value = "http://127.0.0.1:8081"
     )]
     admin_url: Url,
-    /// File with the operator's token; HEADGATE_ADMIN_TOKEN may hold the token itself.
+    /// File with your token for the admin API; HEADGATE_ADMIN_TOKEN may hold the token itself.
     #[arg(long, global = true, value_name = "FILE")]
     token_file: Option<PathBuf>,
+    /// PEM file of further certificate authorities to trust.
+    #[arg(long, global = true, value_name = "PEM", env = "HEADGATE_CA_FILE")]
+    ca_file: Option<PathBuf>,
     /// Print the API's answer as JSON.
     #[arg(long, global = true)]
     json: bool,
@@ -47,6 +57,15 @@ pub struct AdminArgs {
 
 #[derive(Debug, Subcommand)]
 enum Noun {
+    #[command(flatten)]
+    OfTheApi(ApiNoun),
+    /// Mint a token for the admin API, on this machine.
+    Token(token::TokenArgs),
+}
+
+/// What the admin API is asked about.
+#[derive(Debug, Subcommand)]
+enum ApiNoun {
     /// Third parties that register apps.
     #[command(subcommand)]
     Vendor(vendor::VendorCommand),
@@ -68,24 +87,50 @@ enum Noun {
     /// Exports and their progress.
     #[command(subcommand)]
     Export(export::ExportCommand),
+    /// What was done, by whom, and whether the record of it is whole.
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
+    /// What of a practice's data went to whom.
+    #[command(subcommand)]
+    Disclosure(disclosure::DisclosureCommand),
+    /// The keys that access tokens are signed with.
+    #[command(subcommand)]
+    Key(key::KeyCommand),
+    /// Show what the admin API makes of your token.
+    Me,
+    /// Print the server's own description of the admin API (OpenAPI), as JSON.
+    Openapi,
 }
 
 /// What a subcommand has to show.
 struct Shown {
     answer: Value,
     tables: Vec<Table>,
+    /// The answer is "no", and why: the command ends with 1 after showing it.
+    no: Option<&'static str>,
 }
 
 impl Shown {
+    /// An answer without a table yet.
+    fn nothing(answer: Value) -> Self {
+        Self { answer, tables: Vec::new(), no: None }
+    }
+
     /// One object as a table of its members.
     fn object(answer: Value) -> Self {
-        Self { tables: vec![output::object(&answer)], answer }
+        Self { tables: vec![output::object(&answer)], ..Self::nothing(answer) }
     }
 
     /// The list that the answer holds under a name, with these columns.
     fn list<const N: usize>(answer: Value, name: &str, columns: [&str; N]) -> Self {
         let items = answer[name].as_array().map(Vec::as_slice).unwrap_or_default();
-        Self { tables: vec![output::list(items, columns)], answer }
+        Self { tables: vec![output::list(items, columns)], ..Self::nothing(answer) }
+    }
+
+    /// What became of the object that the answer holds under a name, and how many exports that has ended.
+    fn ended(answer: Value, name: &str) -> Self {
+        let ended = json!({ "ended_exports": answer["ended_exports"] });
+        Self { tables: vec![output::object(&answer[name]), output::object(&ended)], ..Self::nothing(answer) }
     }
 
     /// Adds a list within the object, unless it is empty.
@@ -99,31 +144,56 @@ impl Shown {
 
 /// Runs the subcommand.
 pub async fn run(args: AdminArgs) -> Result<(), Failure> {
-    let client = AdminClient::new(args.admin_url, token(args.token_file)?)?;
-    let shown = match args.noun {
-        Noun::Vendor(command) => vendor::run(&client, command).await?,
-        Noun::Practice(command) => practice::run(&client, command).await?,
-        Noun::App(command) => app::run(&client, command).await?,
-        Noun::Consent(command) => consent::run(&client, command).await?,
-        Noun::Group(command) => group::run(&client, command).await?,
-        Noun::Mapping(command) => mapping::run(&client, command).await?,
-        Noun::Export(command) => export::run(&client, command).await?,
+    let noun = match args.noun {
+        Noun::OfTheApi(noun) => noun,
+        Noun::Token(asked) => {
+            output::print(token::mint(&asked)?);
+            return Ok(());
+        }
     };
-    if args.json {
+    let authorities = read_authorities(args.ca_file.as_deref())?;
+    let client = AdminClient::new(args.admin_url, token(args.token_file)?, authorities.as_deref())?;
+    let json = args.json || matches!(noun, ApiNoun::Openapi);
+    let shown = answer(&client, noun).await?;
+    if json {
         output::print_json(&shown.answer);
     } else {
         shown.tables.iter().for_each(output::print);
+        if shown.answer["next"].is_string() {
+            eprintln!("there are more; say how many with --limit, or --limit 0 for all");
+        }
     }
-    Ok(())
+    shown.no.map_or(Ok(()), |no| Err(Failure::failed(no)))
+}
+
+async fn answer(client: &AdminClient, noun: ApiNoun) -> Result<Shown, Failure> {
+    match noun {
+        ApiNoun::Vendor(command) => vendor::run(client, command).await,
+        ApiNoun::Practice(command) => practice::run(client, command).await,
+        ApiNoun::App(command) => app::run(client, command).await,
+        ApiNoun::Consent(command) => consent::run(client, command).await,
+        ApiNoun::Group(command) => group::run(client, command).await,
+        ApiNoun::Mapping(command) => mapping::run(client, command).await,
+        ApiNoun::Export(command) => export::run(client, command).await,
+        ApiNoun::Audit(command) => audit::run(client, command).await,
+        ApiNoun::Disclosure(command) => disclosure::run(client, command).await,
+        ApiNoun::Key(command) => key::run(client, command).await,
+        ApiNoun::Me => Ok(Shown::object(client.get(&["me"]).await?)),
+        ApiNoun::Openapi => Ok(Shown::nothing(client.get(&["openapi.json"]).await?)),
+    }
+}
+
+/// A body of those members that were given.
+fn given<const N: usize>(members: [(&str, Option<Value>); N]) -> Value {
+    let members = members.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    Value::Object(Map::from_iter(members))
 }
 
 fn token(file: Option<PathBuf>) -> Result<SecretString, Failure> {
     let text = match file {
-        Some(path) => std::fs::read_to_string(&path).map_err(|error| {
-            Failure::config(format!("--token-file: cannot read {}: {error}", path.display()))
-        })?,
+        Some(path) => input::text("--token-file", &path)?,
         None => std::env::var("HEADGATE_ADMIN_TOKEN").map_err(|_| {
-            Failure::config("give the operator's token: --token-file FILE or HEADGATE_ADMIN_TOKEN")
+            Failure::config("give your token for the admin API: --token-file FILE or HEADGATE_ADMIN_TOKEN")
         })?,
     };
     Ok(SecretString::from(text.trim().to_owned()))

@@ -34,14 +34,31 @@ pub fn begin(file: Option<&Path>, role: Role) -> Result<(Config, Lifecycle), Fai
     Ok((config, life))
 }
 
+/// What one statement of the API may take: its requests are short, and strangers decide what they ask for.
+const API_STATEMENT: Duration = Duration::from_secs(60);
+
 /// Connects to the control database, patiently, until a signal.
 pub async fn store(config: &Config, life: &Lifecycle) -> Result<Store, Failure> {
+    connect(config, life, None).await
+}
+
+/// The same for the API, whose statements are bounded.
+pub async fn api_store(config: &Config, life: &Lifecycle) -> Result<Store, Failure> {
+    connect(config, life, Some(API_STATEMENT)).await
+}
+
+async fn connect(config: &Config, life: &Lifecycle, statement: Option<Duration>) -> Result<Store, Failure> {
     let (mut pause, longest) = PAUSES;
     let started = tokio::time::Instant::now();
     let url = config.database.url.expose_secret();
     loop {
-        let connecting =
-            Store::connect(url, config.database.max_connections, config.database.acquire_timeout());
+        let (most, patience) = (config.database.max_connections, config.database.acquire_timeout());
+        let connecting = async {
+            match statement {
+                Some(bound) => Store::connect_bounded(url, most, patience, bound).await,
+                None => Store::connect(url, most, patience).await,
+            }
+        };
         let connected = tokio::select! {
             connected = connecting => connected,
             () = life.soft().cancelled_owned() => return Err(Failure::failed(STOPPED)),

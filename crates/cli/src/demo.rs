@@ -8,6 +8,7 @@
 //! [`walk`] is the happy path. It may be dropped at any await, because Ctrl-C comes when it comes: what runs is held
 //! by [`Running`], outside of it, which is stopped in every case.
 
+mod certificate;
 mod credentials;
 mod databases;
 mod engine;
@@ -19,6 +20,7 @@ mod registration;
 mod report;
 mod running;
 mod screen;
+mod secrets;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -34,6 +36,7 @@ use exports::Finished;
 use folder::{Folder, FolderError};
 use running::Running;
 use screen::Screen;
+use secrets::Secrets;
 
 /// Exit status after Ctrl-C, as shells number it: 128 and SIGINT.
 const INTERRUPTED: u8 = 130;
@@ -59,6 +62,10 @@ pub struct DemoArgs {
     /// 127.0.0.1 in any case.
     #[arg(long, value_name = "ADDRESS:PORT", default_value_t = SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), hide_default_value = true)]
     pub listen: SocketAddr,
+    /// Serve the FHIR API and the admin API over TLS, with a certificate of the demo's own; ca.pem in its folder is what
+    /// clients have to trust.
+    #[arg(long)]
+    pub tls: bool,
     /// Leave PostgreSQL up and all files in place, and print the command that stops it.
     #[arg(long)]
     pub keep: bool,
@@ -108,14 +115,15 @@ async fn walk(
 ) -> Result<Walked> {
     let ports = engine::Ports::bind(args.listen).await?;
     folder.clear()?;
+    let secrets = Secrets::make(folder, args.tls, args.listen.ip())?;
     let cluster = running.start_cluster(folder, screen).await?;
     let databases = databases::make(cluster, args.patients, folder, screen).await?;
     let bucket = running.start_s3(folder, screen).await?;
-    let engine = engine::start(ports, &databases, &bucket, life, screen).await?;
-    let registered = registration::register(&engine, &databases, screen).await?;
-    let credentials = Credentials::new(engine, &databases, bucket, &registered)?;
+    let engine = engine::start(ports, &databases, &bucket, &secrets, life, screen).await?;
+    let registered = registration::register(&engine, &secrets, &databases, screen).await?;
+    let credentials = Credentials::new(engine, &secrets, &databases, bucket, &registered)?;
     credentials.write(folder)?;
-    let exports = exports::run(&registered, &databases, folder, screen).await?;
+    let exports = exports::run(&registered, &secrets, &databases, folder, screen).await?;
     Ok(Walked { exports, credentials })
 }
 

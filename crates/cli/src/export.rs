@@ -47,7 +47,7 @@ use url::Url;
 pub use args::{ExportArgs, Level};
 pub use client::Client;
 pub use error::ExportError;
-pub use http::past_proxies;
+pub use http::{past_proxies, read_authorities, trusting};
 pub use kick_off::Request;
 pub use progress::Progress;
 pub use summary::Summary;
@@ -107,10 +107,7 @@ pub async fn run(args: ExportArgs) -> Result<Summary, ExportError> {
     })?;
     let key =
         PrivateKey::from_jwk(&jwk).map_err(|source| ExportError::Key { path: args.key.clone(), source })?;
-    let ca_pem = match &args.ca_file {
-        Some(path) => Some(read_file("the certificate authorities", path).await?),
-        None => None,
-    };
+    let ca_pem = read_authorities(args.ca_file.as_deref())?;
     let options = args.options();
     let client = Client::new(Connection {
         base_url: args.base_url,

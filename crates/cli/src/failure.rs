@@ -99,6 +99,13 @@ impl From<headgate_runtime::serve::BindError> for Failure {
     }
 }
 
+impl From<headgate_runtime::serve::TlsError> for Failure {
+    fn from(error: headgate_runtime::serve::TlsError) -> Self {
+        // Its texts are complete.
+        Self::config(error)
+    }
+}
+
 impl From<headgate_store::Error> for Failure {
     fn from(error: headgate_store::Error) -> Self {
         Self::unavailable(&error)
@@ -113,7 +120,11 @@ impl From<headgate_objects::ObjectError> for Failure {
 
 impl From<headgate_api::StartError> for Failure {
     fn from(error: headgate_api::StartError) -> Self {
-        Self::unavailable(&error)
+        match error {
+            // Its text is complete.
+            headgate_api::StartError::Sealed(_) => Self::config(error),
+            error => Self::unavailable(&error),
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! `headgate keygen`: makes a key pair for an app.
+//! `headgate keygen`: makes a key pair for an app, or for the built-in issuer of the admin API.
 
 use std::io;
 use std::path::PathBuf;
@@ -10,8 +10,8 @@ use crate::failure::Failure;
 use crate::output::print;
 use crate::private_file::{self, Existing};
 
-/// Make a key pair for an app: the private key goes into a file, the public one to standard output, as the
-/// JWK Set that `headgate admin app create --jwks` wants.
+/// Make a key pair: the private key goes into a file, the public one to standard output, as the JWK Set that
+/// `headgate admin app create --jwks` and the option admin.builtin_jwks_file want.
 #[derive(Debug, Args)]
 pub struct KeygenArgs {
     /// File for the private key as a JWK; made readable by its owner only.

@@ -11,8 +11,10 @@ mod demo;
 mod ehr;
 mod export;
 mod failure;
+mod input;
 mod keygen;
 mod migrate;
+mod openapi;
 mod output;
 mod private_file;
 mod source;
@@ -45,10 +47,12 @@ enum Command {
     Api,
     /// Run exports.
     Worker,
+    /// Print the OpenAPI document of the admin API.
+    Openapi,
     /// Bring the control database's schema up to date.
-    Migrate,
-    /// Register vendors, apps, practices and consents; look at exports.
-    Admin(admin::AdminArgs),
+    Migrate(migrate::MigrateArgs),
+    /// Register vendors, apps, practices and consents; look at exports and at what was done.
+    Admin(Box<admin::AdminArgs>),
     /// Make sample data, and load data into an EHR database.
     #[command(subcommand)]
     Ehr(ehr::EhrCommand),
@@ -57,10 +61,10 @@ enum Command {
     Source(source::SourceCommand),
     /// Export a practice from a Bulk Data server into a folder of NDJSON files.
     Export(Box<export::ExportArgs>),
-    /// Make a key pair for an app.
+    /// Make a key pair for an app, or for minting tokens for the admin API.
     Keygen(keygen::KeygenArgs),
-    /// Get an access token as an app.
-    Token(token::TokenArgs),
+    /// Get an access token as an app, or check an assertion.
+    Token(Box<token::TokenArgs>),
     /// Show everything on this machine: two practices, an app, their exports.
     #[cfg(feature = "demo")]
     Demo(demo::DemoArgs),
@@ -92,13 +96,17 @@ async fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Api => api::run(config).await,
         Command::Worker => worker::run(config).await,
-        Command::Migrate => migrate::run(config).await,
-        Command::Admin(args) => admin::run(args).await,
+        Command::Migrate(args) => migrate::run(config, &args).await,
+        Command::Openapi => {
+            openapi::run();
+            Ok(())
+        }
+        Command::Admin(args) => admin::run(*args).await,
         Command::Ehr(command) => ehr::run(command).await,
         Command::Source(command) => source::run(config, command).await,
         Command::Export(args) => Ok(export::run(*args).await.map(drop)?),
         Command::Keygen(args) => keygen::run(args),
-        Command::Token(args) => token::run(args).await,
+        Command::Token(args) => token::run(*args).await,
         #[cfg(feature = "demo")]
         Command::Demo(args) => demo::run(args).await,
     }

@@ -1,18 +1,41 @@
-//! `headgate migrate`: brings the control database's schema up to date.
+//! `headgate migrate`: brings the control database's schema up to date, and the grants of the roles that the API and the
+//! workers connect as.
 
 use std::path::Path;
 
+use clap::Args;
 use headgate_runtime::Role;
+use headgate_store::Roles;
 
 use crate::bootstrap;
 use crate::failure::Failure;
 
+/// Bring the control database's schema up to date.
+#[derive(Debug, Args)]
+pub struct MigrateArgs {
+    /// Create the roles `database.api_role` and `database.worker_role` where they are missing. They can log in and have
+    /// no password: set one, or let the server authenticate them otherwise. Needs the right to create roles.
+    #[arg(long)]
+    create_roles: bool,
+}
+
 /// Runs all migrations that the database has not had. Several at a time do no harm: one waits for the other.
-pub async fn run(file: Option<&Path>) -> Result<(), Failure> {
+pub async fn run(file: Option<&Path>, args: &MigrateArgs) -> Result<(), Failure> {
     let (config, life) = bootstrap::begin(file, Role::Migrate)?;
     let store = bootstrap::store(&config, &life).await?;
     store.migrate().await?;
     let version = store.check_schema().await?;
+    let roles = Roles { api: config.database.api_role.clone(), worker: config.database.worker_role.clone() };
+    if store.grant_roles(&roles, args.create_roles).await? {
+        tracing::info!(api = roles.api, worker = roles.worker, "the roles may do what they need and no more");
+    } else {
+        tracing::warn!(
+            api = roles.api,
+            worker = roles.worker,
+            "there are no such roles: as the owner of the tables, the API is not bound by row-level security; \
+             `headgate migrate --create-roles` makes them"
+        );
+    }
     tracing::info!(version, "the control database is up to date");
     store.close().await;
     Ok(())

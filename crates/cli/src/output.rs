@@ -65,6 +65,15 @@ fn cell(value: &Value) -> String {
         Value::String(text) => text.clone(),
         Value::Array(items) if items.is_empty() => "-".to_owned(),
         Value::Array(items) => items.iter().map(cell).collect::<Vec<_>>().join(", "),
+        Value::Object(members) if members.is_empty() => "-".to_owned(),
+        // Such as a practice's options: those that are not set say nothing.
+        Value::Object(members) => {
+            let given = members.iter().filter(|(_, value)| !value.is_null());
+            given
+                .map(|(name, value)| format!("{}: {}", heading(name), cell(value)))
+                .collect::<Vec<_>>()
+                .join(", ")
+        }
         other => other.to_string(),
     }
 }
@@ -82,5 +91,12 @@ mod tests {
                 .to_string();
         assert!(text.contains("key ids") && text.contains("k, l") && text.contains('-'), "{text}");
         assert!(!text.contains("secret"), "{text}");
+    }
+
+    #[test]
+    fn an_object_within_is_written_without_what_is_not_set() {
+        let suspended = json!({"by": "operator ann", "reason": "a leaked key", "until": null});
+        assert_eq!(cell(&suspended), "by: operator ann, reason: a leaked key");
+        assert_eq!(cell(&json!({})), "-");
     }
 }

@@ -3,9 +3,11 @@
 use clap::{Args, Subcommand};
 use comfy_table::Table;
 use headgate_domain::{ExportId, PracticeNumber};
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::Shown;
+use super::args::{Limit, Once};
 use super::client::AdminClient;
 use crate::failure::Failure;
 use crate::output;
@@ -13,16 +15,45 @@ use crate::output;
 /// Exports and their progress.
 #[derive(Debug, Subcommand)]
 pub enum ExportCommand {
-    /// Show a practice's newest exports.
+    /// Show a practice's exports, newest first.
     List {
         /// The practice's number.
         #[arg(long, value_name = "NUMBER")]
         practice: PracticeNumber,
+        /// Only those in this state, such as running.
+        #[arg(long)]
+        state: Option<String>,
+        /// Only those of this app.
+        #[arg(long, value_name = "CLIENT_ID")]
+        app: Option<String>,
+        #[command(flatten)]
+        limit: Limit,
     },
     /// Show one export with its streams, shards and problems.
     Show(Which),
+    /// Show the files of an export, without keys and links.
+    Files {
+        #[command(flatten)]
+        which: Which,
+        #[command(flatten)]
+        limit: Limit,
+    },
+    /// Say what an export is waiting for.
+    Waiting(Which),
+    /// Have whatever an export waits for tried again at once, as if it had never failed.
+    Requeue {
+        #[command(flatten)]
+        which: Which,
+        #[command(flatten)]
+        once: Once,
+    },
     /// End an export; its files are deleted.
-    Cancel(Which),
+    Cancel {
+        #[command(flatten)]
+        which: Which,
+        #[command(flatten)]
+        once: Once,
+    },
 }
 
 /// An export of a practice.
@@ -37,19 +68,17 @@ pub struct Which {
 
 pub(super) async fn run(client: &AdminClient, command: ExportCommand) -> Result<Shown, Failure> {
     Ok(match command {
-        ExportCommand::List { practice } => {
+        ExportCommand::List { practice, state, app, limit } => {
             let columns =
                 ["export_id", "level", "state", "accepted_at", "completed_at", "resources", "files", "bytes"];
-            Shown::list(
-                client.get(&["practices", &practice.to_string(), "exports"]).await?,
-                "exports",
-                columns,
-            )
+            let path = ["practices", &practice.to_string(), "exports"];
+            let query = [("state", state), ("client_id", app)];
+            Shown::list(client.list(&path, "exports", &query, limit.limit).await?, "exports", columns)
         }
         ExportCommand::Show(which) => {
-            let path = ["practices", &which.practice.to_string(), "exports", which.export_id.as_str()];
             let streams =
                 ["stream", "resource_type", "planned", "planned_rows", "resources", "files", "bytes"];
+            let path = ["practices", &which.practice.to_string(), "exports", which.export_id.as_str()];
             let answer = client.get(&path).await?;
             let open = open_shards(&answer);
             let mut shown = Shown::object(answer)
@@ -58,12 +87,25 @@ pub(super) async fn run(client: &AdminClient, command: ExportCommand) -> Result<
             shown.tables.extend(open);
             shown
         }
-        ExportCommand::Cancel(which) => {
+        ExportCommand::Files { which, limit } => {
+            let columns = ["kind", "resource_type", "number", "part", "resources", "bytes", "published_at"];
             let path =
-                ["practices", &which.practice.to_string(), "exports", which.export_id.as_str(), "cancel"];
-            Shown::object(client.post(&path, &json!({})).await?)
+                ["practices", &which.practice.to_string(), "exports", which.export_id.as_str(), "files"];
+            Shown::list(client.list(&path, "files", &[], limit.limit).await?, "files", columns)
         }
+        ExportCommand::Waiting(which) => {
+            let path =
+                ["practices", &which.practice.to_string(), "exports", which.export_id.as_str(), "waiting"];
+            Shown::object(client.get(&path).await?)
+        }
+        ExportCommand::Requeue { which, once } => act(client, &which, "requeue", once).await?,
+        ExportCommand::Cancel { which, once } => act(client, &which, "cancel", once).await?,
     })
+}
+
+async fn act(client: &AdminClient, which: &Which, deed: &str, once: Once) -> Result<Shown, Failure> {
+    let path = ["practices", &which.practice.to_string(), "exports", which.export_id.as_str(), deed];
+    Ok(Shown::object(client.change(Method::POST, &path, &json!({}), &once.into()).await?))
 }
 
 /// The shards that are not done: what an export that does not end is waiting for.

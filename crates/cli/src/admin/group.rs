@@ -1,14 +1,14 @@
 //! `headgate admin group …`
 
-use std::io::Read as _;
-use std::path::{Path, PathBuf};
-
 use clap::{Args, Subcommand};
 use headgate_domain::PracticeNumber;
+use reqwest::Method;
 use serde_json::json;
 
 use super::Shown;
+use super::args::{Change, Limit};
 use super::client::AdminClient;
+use super::members::{Deed, Members, send};
 use crate::failure::Failure;
 
 /// Named sets of patients.
@@ -16,33 +16,31 @@ use crate::failure::Failure;
 pub enum GroupCommand {
     /// Make an empty group, or rename one.
     Create {
-        /// Which group.
         #[command(flatten)]
         which: Which,
         /// Its name for people.
         #[arg(long)]
         name: String,
+        #[command(flatten)]
+        terms: Change,
     },
     /// Show a practice's groups.
     List {
         /// The practice's number.
         #[arg(long, value_name = "NUMBER")]
         practice: PracticeNumber,
+        #[command(flatten)]
+        limit: Limit,
     },
-    /// Show a group and its members.
-    Show {
-        /// Which group.
+    /// Show a group.
+    Show(Which),
+    /// Show who is in a group, and since when.
+    Members {
         #[command(flatten)]
         which: Which,
+        #[command(flatten)]
+        limit: Limit,
     },
-    /// Change who is in a group.
-    #[command(subcommand)]
-    Members(MembersCommand),
-}
-
-/// Change who is in a group.
-#[derive(Debug, Subcommand)]
-pub enum MembersCommand {
     /// Add patients; those who are in stay.
     Add(Members),
     /// Remove patients.
@@ -56,71 +54,34 @@ pub enum MembersCommand {
 pub struct Which {
     /// The practice's number.
     #[arg(long, value_name = "NUMBER")]
-    practice: PracticeNumber,
+    pub practice: PracticeNumber,
     /// The group's id, such as 1.105681.22.0.1.
     #[arg(long, value_name = "GROUP_ID")]
-    group: String,
-}
-
-/// Patients of a group.
-#[derive(Debug, Args)]
-pub struct Members {
-    #[command(flatten)]
-    which: Which,
-    /// Patient ids.
-    #[arg(value_name = "PATIENT_ID", required_unless_present = "from", conflicts_with = "from")]
-    ids: Vec<String>,
-    /// File with one patient id a line; `-` is standard input.
-    #[arg(long, value_name = "FILE")]
-    from: Option<PathBuf>,
+    pub group: String,
 }
 
 pub(super) async fn run(client: &AdminClient, command: GroupCommand) -> Result<Shown, Failure> {
     Ok(match command {
-        GroupCommand::Create { which, name } => {
+        GroupCommand::Create { which, name, terms } => {
             let path = ["practices", &which.practice.to_string(), "groups", &which.group];
-            Shown::object(client.put(&path, &json!({ "name": name })).await?)
+            Shown::object(client.change(Method::PUT, &path, &json!({ "name": name }), &terms).await?)
         }
-        GroupCommand::List { practice } => {
-            let columns = ["group_id", "name", "member_count", "updated_at"];
-            Shown::list(client.get(&["practices", &practice.to_string(), "groups"]).await?, "groups", columns)
+        GroupCommand::List { practice, limit } => {
+            let columns = ["group_id", "name", "member_count", "matched", "updated_at"];
+            let path = ["practices", &practice.to_string(), "groups"];
+            Shown::list(client.list(&path, "groups", &[], limit.limit).await?, "groups", columns)
         }
-        GroupCommand::Show { which } => {
+        GroupCommand::Show(which) => {
             let path = ["practices", &which.practice.to_string(), "groups", &which.group];
-            Shown::object(client.get(&path).await?).and_list("members", ["patient_id", "member_since"])
+            Shown::object(client.get(&path).await?)
         }
-        GroupCommand::Members(command) => members(client, command).await?,
+        GroupCommand::Members { which, limit } => {
+            let path = ["practices", &which.practice.to_string(), "groups", &which.group, "members"];
+            let answer = client.list(&path, "members", &[], limit.limit).await?;
+            Shown::list(answer, "members", ["patient_id", "member_since"])
+        }
+        GroupCommand::Add(members) => send(client, Deed::Add, &members).await?,
+        GroupCommand::Remove(members) => send(client, Deed::Remove, &members).await?,
+        GroupCommand::Replace(members) => send(client, Deed::Replace, &members).await?,
     })
-}
-
-async fn members(client: &AdminClient, command: MembersCommand) -> Result<Shown, Failure> {
-    let (MembersCommand::Add(members) | MembersCommand::Remove(members) | MembersCommand::Replace(members)) =
-        &command;
-    let ids = members.ids()?;
-    let practice = members.which.practice.to_string();
-    let path = ["practices", &practice, "groups", &members.which.group, "members"];
-    let answer = match &command {
-        MembersCommand::Add(_) => client.post(&path, &json!({ "add": ids })).await?,
-        MembersCommand::Remove(_) => client.post(&path, &json!({ "remove": ids })).await?,
-        MembersCommand::Replace(_) => client.put(&path, &json!({ "patient_ids": ids })).await?,
-    };
-    Ok(Shown::object(answer))
-}
-
-impl Members {
-    fn ids(&self) -> Result<Vec<String>, Failure> {
-        let Some(file) = &self.from else { return Ok(self.ids.clone()) };
-        let text =
-            read(file).map_err(|error| Failure::config(format!("--from: {}: {error}", file.display())))?;
-        Ok(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect())
-    }
-}
-
-fn read(file: &Path) -> std::io::Result<String> {
-    if file != Path::new("-") {
-        return std::fs::read_to_string(file);
-    }
-    let mut text = String::new();
-    std::io::stdin().read_to_string(&mut text)?;
-    Ok(text)
 }

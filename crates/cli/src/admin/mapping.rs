@@ -4,9 +4,11 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 use headgate_domain::mapping::Json;
+use reqwest::Method;
 use serde_json::json;
 
 use super::Shown;
+use super::args::Once;
 use super::client::AdminClient;
 use crate::failure::Failure;
 
@@ -20,6 +22,8 @@ pub enum MappingCommand {
         /// Folder with a file <Type>.json for each resource type.
         #[arg(long, value_name = "DIR")]
         from: PathBuf,
+        #[command(flatten)]
+        once: Once,
     },
     /// Show all mapping sets of the control database.
     List,
@@ -32,7 +36,7 @@ pub enum MappingCommand {
 
 pub(super) async fn run(client: &AdminClient, command: MappingCommand) -> Result<Shown, Failure> {
     Ok(match command {
-        MappingCommand::Put { name, from } => {
+        MappingCommand::Put { name, from, once } => {
             let files = headgate_worker::mappings::read_folder(&from)
                 .map_err(|error| Failure::config(format!("--from: {error}")))?;
             let mut documents = Vec::new();
@@ -42,7 +46,7 @@ pub(super) async fn run(client: &AdminClient, command: MappingCommand) -> Result
                 documents.push((file, document));
             }
             let body = Json::Object(vec![("files".to_owned(), Json::Object(documents))]);
-            Shown::object(client.put(&["mappings", &name], &body).await?)
+            Shown::object(client.change(Method::PUT, &["mappings", &name], &body, &once.into()).await?)
         }
         MappingCommand::List => {
             Shown::list(client.get(&["mappings"]).await?, "mappings", ["name", "files", "updated_at"])

@@ -1,5 +1,7 @@
 //! `credentials.json`: everything that one needs to go on by hand, for its owner's eyes only.
 
+use std::path::PathBuf;
+
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 use serde_json::Value;
@@ -9,6 +11,7 @@ use super::engine::{Engine, REGION};
 use super::folder::Folder;
 use super::registration::{GROUP, Registered};
 use super::running::Bucket;
+use super::secrets::Secrets;
 
 /// The name of the file.
 pub(super) const FILE: &str = "credentials.json";
@@ -24,6 +27,10 @@ pub(super) struct Credentials {
     pub(super) admin_url: String,
     pub(super) private_url: String,
     pub(super) operator_token: String,
+    /// What protects stored secrets.
+    pub(super) encryption_key: String,
+    /// What clients have to trust, where the listeners have TLS.
+    pub(super) ca_file: Option<PathBuf>,
     pub(super) client_id: String,
     pub(super) private_jwk: Value,
     pub(super) practices: Vec<PracticeAccess>,
@@ -60,6 +67,7 @@ pub(super) struct S3Access {
 impl Credentials {
     pub(super) fn new(
         engine: Engine,
+        secrets: &Secrets,
         databases: &Databases,
         bucket: Bucket,
         registered: &Registered,
@@ -80,7 +88,9 @@ impl Credentials {
             public_url: engine.public_url,
             admin_url: engine.admin_url,
             private_url: engine.private_url,
-            operator_token: engine.operator_token,
+            operator_token: secrets.operator_token.clone(),
+            encryption_key: secrets.encryption_key.clone(),
+            ca_file: secrets.certificate.as_ref().map(|certificate| certificate.ca_file.clone()),
             client_id: registered.client_id.clone(),
             private_jwk: serde_json::from_str(&registered.private_jwk)
                 .context("the private key is no JSON")?,

@@ -1,15 +1,18 @@
 //! The engine: the roles `api` and `worker` as tasks of this process, started as the roles themselves are.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 
 use anyhow::Result;
 use headgate_runtime::config::Log;
-use headgate_runtime::serve::Listener;
+use headgate_runtime::serve::{Listener, Tls};
 use headgate_runtime::{Config, Lifecycle, Role};
+use headgate_store::{Roles, Store};
 
 use super::databases::Databases;
 use super::running::Bucket;
 use super::screen::Screen;
+use super::secrets::Secrets;
 use crate::api::{self, Listeners};
 use crate::failure::Failure;
 use crate::{bootstrap, worker};
@@ -29,8 +32,6 @@ pub(super) struct Engine {
     pub(super) admin_url: String,
     /// URL of `/livez` and `/readyz`.
     pub(super) private_url: String,
-    /// The operator's token for the admin API.
-    pub(super) operator_token: String,
 }
 
 /// How the engine logs: for people, into a file.
@@ -59,44 +60,84 @@ pub(super) async fn start(
     ports: Ports,
     databases: &Databases,
     bucket: &Bucket,
+    secrets: &Secrets,
     life: &Lifecycle,
     screen: &Screen,
 ) -> Result<Engine, Failure> {
     let Ports { listeners, private } = ports;
+    let scheme = if secrets.certificate.is_some() { "https" } else { "http" };
     let engine = Engine {
-        public_url: url(listeners.public.address()),
-        admin_url: url(listeners.admin.address()),
-        private_url: url(private.address()),
-        operator_token: uuid::Uuid::new_v4().simple().to_string(),
+        public_url: url(scheme, listeners.public.address()),
+        admin_url: url(scheme, listeners.admin.address()),
+        private_url: url("http", private.address()),
     };
-    let config = config(&engine, databases, bucket)?;
+    let config = config(&engine, bucket, secrets, &databases.control)?;
+    let listeners = listeners.with_tls(Tls::from_config(&config.server.tls)?, life);
 
-    let store = bootstrap::store(&config, life).await?;
-    store.migrate().await?;
-    store.check_schema().await?;
+    let owner = bootstrap::store(&config, life).await?;
+    owner.migrate().await?;
+    owner.check_schema().await?;
+    let roles = Roles { api: config.database.api_role.clone(), worker: config.database.worker_role.clone() };
+    owner.grant_roles(&roles, true).await?;
+    owner.close().await;
+
+    // As in production: the API and the workers connect as roles of their own.
+    let (api_config, api_store) = connect(&engine, databases, bucket, secrets, &roles.api, life).await?;
+    let (worker_config, worker_store) =
+        connect(&engine, databases, bucket, secrets, &roles.worker, life).await?;
     let objects = bootstrap::objects(&config).await?;
-    bootstrap::serve_health(&config, life, &store, private);
-    api::serve(&config, life, store.clone(), objects.clone(), listeners).await?;
-    worker::start(&config, life, store, objects);
+    bootstrap::serve_health(&config, life, &api_store, private);
+    api::serve(&api_config, life, api_store, objects.clone(), listeners).await?;
+    worker::start(&worker_config, life, worker_store, objects);
     screen.line(&format!("FHIR API at {}, admin API at {}, one worker", engine.public_url, engine.admin_url));
     Ok(engine)
 }
 
+/// The configuration of one role, and the control database as it sees it.
+async fn connect(
+    engine: &Engine,
+    databases: &Databases,
+    bucket: &Bucket,
+    secrets: &Secrets,
+    role: &str,
+    life: &Lifecycle,
+) -> Result<(Config, Store), Failure> {
+    let url = databases.control.replacen("postgres://postgres@", &format!("postgres://{role}@"), 1);
+    let config = config(engine, bucket, secrets, &url)?;
+    let is_api = role == config.database.api_role;
+    let store = if is_api {
+        bootstrap::api_store(&config, life).await
+    } else {
+        bootstrap::store(&config, life).await
+    };
+    let store = store?;
+    Ok((config, store))
+}
+
 /// The configuration, from nothing but what the demo knows: variables of the caller's shell do not count.
-fn config(engine: &Engine, databases: &Databases, bucket: &Bucket) -> Result<Config, Failure> {
-    let variables = [
+fn config(
+    engine: &Engine,
+    bucket: &Bucket,
+    secrets: &Secrets,
+    database_url: &str,
+) -> Result<Config, Failure> {
+    let path = |path: &Path| path.to_string_lossy().into_owned();
+    let mut variables = vec![
         variable("server.public_base_url", &engine.public_url),
-        variable("database.url", &databases.control),
-        // Two roles share them here.
-        variable("database.max_connections", "20"),
+        variable("database.url", database_url),
         variable("s3.endpoint", &bucket.endpoint),
         variable("s3.region", REGION),
         variable("s3.bucket", bucket.name),
         variable("s3.path_style", "true"),
         variable("s3.access_key_id", bucket.access_key_id),
         variable("s3.secret_access_key", &bucket.secret_access_key),
-        variable("admin.operator_token", &engine.operator_token),
+        variable("keys.encryption_key", &secrets.encryption_key),
+        variable("admin.builtin_jwks_file", &path(&secrets.admin_jwks_file)),
     ];
+    if let Some(certificate) = &secrets.certificate {
+        variables.push(variable("server.tls.cert_file", &path(&certificate.cert_file)));
+        variables.push(variable("server.tls.key_file", &path(&certificate.key_file)));
+    }
     Ok(Config::from_parts(None, variables, Role::Api)?)
 }
 
@@ -106,14 +147,14 @@ fn variable(key: &str, value: &str) -> (String, String) {
 }
 
 /// Under which URL this machine reaches a listener.
-fn url(mut address: SocketAddr) -> String {
+fn url(scheme: &str, mut address: SocketAddr) -> String {
     if address.ip().is_unspecified() {
         address.set_ip(match address.ip() {
             IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
             IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
         });
     }
-    format!("http://{address}")
+    format!("{scheme}://{address}")
 }
 
 #[cfg(test)]
@@ -122,8 +163,8 @@ mod tests {
 
     #[test]
     fn a_listener_on_all_addresses_is_reached_at_this_machines_own() {
-        assert_eq!(url("0.0.0.0:80".parse().unwrap()), "http://127.0.0.1:80");
-        assert_eq!(url("[::]:80".parse().unwrap()), "http://[::1]:80");
-        assert_eq!(url("10.0.0.1:80".parse().unwrap()), "http://10.0.0.1:80");
+        assert_eq!(url("https", "0.0.0.0:80".parse().unwrap()), "https://127.0.0.1:80");
+        assert_eq!(url("https", "[::]:80".parse().unwrap()), "https://[::1]:80");
+        assert_eq!(url("https", "10.0.0.1:80".parse().unwrap()), "https://10.0.0.1:80");
     }
 }

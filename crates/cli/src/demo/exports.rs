@@ -12,6 +12,7 @@ use super::files::{self, Tally};
 use super::folder::{EXPORTS, Folder};
 use super::registration::{Address, GROUP, Registered};
 use super::screen::Screen;
+use super::secrets::Secrets;
 use crate::export::{Client, Connection, Level, Options, Progress, Request, Summary};
 
 /// Files downloaded at a time, per export.
@@ -57,46 +58,57 @@ impl Finished {
 /// Runs all exports.
 pub(super) async fn run(
     registered: &Registered,
+    secrets: &Secrets,
     databases: &Databases,
     folder: &Folder,
     screen: &Screen,
 ) -> Result<Vec<Finished>> {
+    let app = App { registered, ca_pem: secrets.ca_pem() };
     screen.line("the app exports both practices");
     let whole = databases.ehrs.iter().zip(&registered.practices);
-    let whole = whole.map(|(ehr, address)| export(Level::System, ehr, address, registered, folder, screen));
+    let whole = whole.map(|(ehr, address)| export(Level::System, ehr, address, app, folder, screen));
     let mut finished = futures_util::future::try_join_all(whole).await?;
 
     screen.line("the app exports a group of the first practice");
     let first = databases.ehrs.first().zip(registered.practices.first());
     let (ehr, address) = first.context("the demo has practices")?;
     let group = Level::Group(GROUP.to_owned());
-    finished.push(export(group, ehr, address, registered, folder, screen).await?);
+    finished.push(export(group, ehr, address, app, folder, screen).await?);
     screen.line("everything is here");
     Ok(finished)
+}
+
+/// Who exports, and what it trusts.
+#[derive(Clone, Copy)]
+struct App<'a> {
+    registered: &'a Registered,
+    ca_pem: Option<&'a [u8]>,
 }
 
 async fn export(
     level: Level,
     ehr: &Ehr,
     address: &Address,
-    registered: &Registered,
+    app: App<'_>,
     folder: &Folder,
     screen: &Screen,
 ) -> Result<Finished> {
     let slug = ehr.practice.slug;
     let (name, level_name, members) = match &level {
-        Level::Group(id) => (format!("{slug}-group"), format!("group:{id}"), Some(&registered.members[..])),
+        Level::Group(id) => {
+            (format!("{slug}-group"), format!("group:{id}"), Some(&app.registered.members[..]))
+        }
         Level::Patient => (format!("{slug}-patient"), "patient".to_owned(), None),
         Level::System => (slug.to_owned(), "system".to_owned(), None),
     };
     let client = Client::new(Connection {
         base_url: address.base_url.parse().context("the admin API answered with a broken base_url")?,
-        client_id: registered.client_id.clone(),
-        key: PrivateKey::from_jwk(&registered.private_jwk)?,
+        client_id: app.registered.client_id.clone(),
+        key: PrivateKey::from_jwk(&app.registered.private_jwk)?,
         // Found by the client itself, as every app should.
         token_url: None,
         scopes: vec!["system/*.rs".to_owned()],
-        ca_pem: None,
+        ca_pem: app.ca_pem.map(<[u8]>::to_vec),
     })?;
     let out = folder.make(EXPORTS)?.join(&name);
     let options = Options { parallel: PARALLEL, ..Options::new(Request::new(level), out.clone()) };

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::credentials::{Credentials, FILE, KEY_FILE, TOKEN_FILE};
 use super::folder::{EXPORTS, Folder, LOG};
 use super::registration::GROUP;
+use super::secrets::ADMIN_KEY_FILE;
 
 /// The text, for a terminal in any folder.
 pub(super) fn text(credentials: &Credentials, folder: &Folder) -> String {
@@ -18,10 +19,15 @@ pub(super) fn text(credentials: &Credentials, folder: &Folder) -> String {
         credentials.client_id,
         path(KEY_FILE),
     );
+    // Our own commands, and curl.
+    let trust = credentials.ca_file.as_ref().map_or_else(String::new, |ca| {
+        let ca = shell_word(ca);
+        format!("\n# The certificate is the demo's own\nexport HEADGATE_CA_FILE={ca} CURL_CA_BUNDLE={ca}\n")
+    });
     format!(
         "
 Everything is up until Ctrl-C. In another terminal:
-
+{trust}
 # Every address, key and database URL
 cat {credentials}
 
@@ -45,6 +51,11 @@ export HEADGATE_ADMIN_URL={admin} HEADGATE_ADMIN_TOKEN=$(cat {token})
 {headgate} admin export list --practice {number}
 {headgate} admin consent revoke --practice {number} --app {client} --reason 'end of study'
 
+# Who did what, and whether the record of it is whole; a token of an hour for the practice's own administrator
+{headgate} admin audit list --limit 20
+{headgate} admin audit verify
+{headgate} admin token --key {admin_key} --role practice-admin --practice {number} --subject ann
+
 # The practice's database, and whether it keeps the source contract; the engine's own tables
 psql '{ehr}' -c 'SELECT id, last_updated FROM fhir_export.patient LIMIT 5'
 {headgate} source check --dsn '{reader}'
@@ -58,6 +69,7 @@ tail -f {log}
         exports = path(EXPORTS),
         admin = credentials.admin_url,
         token = path(TOKEN_FILE),
+        admin_key = path(ADMIN_KEY_FILE),
         number = practice.number,
         client = credentials.client_id,
         ehr = practice.database_url,

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::databases::{Databases, Ehr};
 use super::engine::Engine;
 use super::screen::Screen;
+use super::secrets::Secrets;
 use crate::admin::client::AdminClient;
 
 /// The group of the first practice.
@@ -43,8 +44,14 @@ pub(super) struct Address {
 }
 
 /// Registers everything, and waits until the practices' databases have been looked at.
-pub(super) async fn register(engine: &Engine, databases: &Databases, screen: &Screen) -> Result<Registered> {
-    let admin = AdminClient::new(engine.admin_url.parse()?, engine.operator_token.clone().into())?;
+pub(super) async fn register(
+    engine: &Engine,
+    secrets: &Secrets,
+    databases: &Databases,
+    screen: &Screen,
+) -> Result<Registered> {
+    let token = secrets.operator_token.clone().into();
+    let admin = AdminClient::new(engine.admin_url.parse()?, token, secrets.ca_pem())?;
     let key = PrivateKey::generate(Algorithm::Es384)?;
     let client_id = register_app(&admin, &key).await?;
     put_mapping(&admin).await?;

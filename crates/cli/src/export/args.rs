@@ -66,7 +66,7 @@ pub struct ExportArgs {
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     pub timeout: Option<u64>,
     /// PEM file of further certificate authorities to trust.
-    #[arg(long, value_name = "PEM")]
+    #[arg(long, value_name = "PEM", env = "HEADGATE_CA_FILE")]
     pub ca_file: Option<PathBuf>,
 }
 

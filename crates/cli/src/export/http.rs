@@ -1,5 +1,6 @@
 //! The HTTP client underneath: no redirects, bounded answers, and no health data or token in clear text.
 
+use std::path::Path;
 use std::time::Duration;
 
 use reqwest::redirect::Policy;
@@ -22,28 +23,16 @@ pub(super) struct Http {
     client: reqwest::Client,
     /// The base URL itself has no TLS (a server on this machine, a test network).
     plain_allowed: bool,
+    /// The base URL is one of this machine.
+    is_here: bool,
 }
 
 impl Http {
     /// Makes the client; `ca_pem` is trusted besides the certificates of the system.
     pub(super) fn new(base_url: &Url, ca_pem: Option<&[u8]>) -> Result<Self, ExportError> {
-        let authorities = match ca_pem {
-            Some(pem) => Certificate::from_pem_bundle(pem).map_err(ExportError::Setup)?,
-            None => Vec::new(),
-        };
-        if ca_pem.is_some() && authorities.is_empty() {
-            return Err(ExportError::Option {
-                option: "--ca-file",
-                problem: "the file holds no certificate in PEM".to_owned(),
-            });
-        }
         let plain_allowed = base_url.scheme() == "http";
-        let client = match builder(base_url).tls_certs_merge(authorities.clone()).build() {
-            // A machine without any certificates can still export from a server that does not use them.
-            Err(_) if plain_allowed => builder(base_url).tls_certs_only(authorities).build(),
-            built => built,
-        };
-        Ok(Http { client: client.map_err(ExportError::Setup)?, plain_allowed })
+        let client = trusting(|| builder(base_url), ca_pem, plain_allowed)?;
+        Ok(Http { client, plain_allowed, is_here: is_loopback(base_url) })
     }
 
     pub(super) fn get(&self, url: &Url) -> RequestBuilder {
@@ -63,6 +52,8 @@ impl Http {
         match url.scheme() {
             "https" => Ok(()),
             "http" if self.plain_allowed => Ok(()),
+            // What never leaves this machine needs no TLS; a server elsewhere has no business to name it.
+            "http" if self.is_here && is_loopback(url) => Ok(()),
             "http" => Err(ExportError::Insecure { what, host: host_of(url) }),
             other => Err(ExportError::Protocol {
                 what,
@@ -81,6 +72,44 @@ fn builder(base_url: &Url) -> ClientBuilder {
         .connect_timeout(CONNECT_TIMEOUT)
         .read_timeout(READ_TIMEOUT);
     past_proxies(builder, base_url)
+}
+
+/// Makes a client that trusts the certificates in `ca_pem` besides those of the system. Where the system has none,
+/// those are enough, or no TLS at all if `plain_allowed`.
+///
+/// # Errors
+/// When `ca_pem` holds no certificate, or TLS cannot be set up.
+pub fn trusting(
+    builder: impl Fn() -> ClientBuilder,
+    ca_pem: Option<&[u8]>,
+    plain_allowed: bool,
+) -> Result<reqwest::Client, ExportError> {
+    let authorities = match ca_pem {
+        Some(pem) => Certificate::from_pem_bundle(pem).map_err(ExportError::Setup)?,
+        None => Vec::new(),
+    };
+    if ca_pem.is_some() && authorities.is_empty() {
+        return Err(ExportError::Option {
+            option: "--ca-file",
+            problem: "the file holds no certificate in PEM".to_owned(),
+        });
+    }
+    match builder().tls_certs_merge(authorities.clone()).build() {
+        Err(_) if plain_allowed || !authorities.is_empty() => {
+            builder().tls_certs_only(authorities).build().map_err(ExportError::Setup)
+        }
+        built => built.map_err(ExportError::Setup),
+    }
+}
+
+/// Reads a file of certificate authorities, if one is named.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn read_authorities(file: Option<&Path>) -> Result<Option<Vec<u8>>, ExportError> {
+    let Some(path) = file else { return Ok(None) };
+    let read = std::fs::read(path).map_err(|error| ExportError::io("read the certificates in", path, error));
+    read.map(Some)
 }
 
 /// A server on this machine is never behind a proxy, whatever the environment says.
@@ -144,6 +173,10 @@ mod tests {
         // A base URL with TLS needs the system's certificates, so the client is given plain HTTP and then the rule.
         let mut http = Http::new(&"http://127.0.0.1/r4".parse().unwrap(), None).unwrap();
         http.plain_allowed = false;
+        assert!(http.check("test", &"http://127.0.0.1:9000/f".parse().unwrap()).is_ok());
+        assert!(http.check("test", &"http://10.0.0.1:9000/f".parse().unwrap()).is_err());
+        http.is_here = false;
+        assert!(http.check("test", &"http://127.0.0.1:9000/f".parse().unwrap()).is_err());
         assert!(http.check("test", &"https://b.example/f".parse().unwrap()).is_ok());
         let refused = http.check("test", &"http://b.example/f?sig=secret".parse().unwrap()).unwrap_err();
         assert!(matches!(refused, ExportError::Insecure { .. }) && !refused.to_string().contains("secret"));
