@@ -6,7 +6,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup build bins demo test fmt lint roundtrip chaos properties conformance bench sqlx check-sqlx
+.PHONY: help setup build bins demo test fmt lint roundtrip chaos properties matrix fuzz revocation conformance bench sqlx check-sqlx
 
 # A freshly installed cargo is found even before the shell was opened anew.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -20,7 +20,7 @@ PROFILE ?= demo
 CARGO_FLAGS = --profile $(PROFILE) --locked --workspace
 # cargo's profile `dev` is the one whose folder has another name.
 BIN = $(or $(CARGO_TARGET_DIR),target)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
-# What roundtrip and chaos export: a folder of NDJSON, or generated resources.
+# What roundtrip, chaos and revocation export: a folder of NDJSON, or generated resources.
 TRIAL = $(if $(DATA),--data '$(DATA)') $(if $(GENERATE),--generate $(GENERATE)) \
     $(if $(SEED),--seed $(SEED)) $(if $(LINE_BYTES),--line-bytes $(LINE_BYTES))
 
@@ -31,6 +31,9 @@ help: ## This list
 	@echo '  make roundtrip DATA=DIR  |  GENERATE=N [SEED=S] [LINE_BYTES=B]'
 	@echo '  make chaos     [N=KILLS]  with the same choice of data'
 	@echo '  make properties [DATA=DIR] [SEED=S] [N=CASES] [ARGS="--filters N --only CASE"]'
+	@echo '  make revocation [HOW="revoke suspend-app suspend-vendor suspend-practice narrow-scopes"]  with the same choice of data'
+	@echo '  make matrix    [ARGS=--rows]'
+	@echo '  make fuzz      [N=CASES] [SEED=S] [ARGS="--only CASE"]'
 	@echo '  make conformance [PATIENTS=300] [SEED=1] [US_CORE=6.1.0|7.0.0]'
 	@echo '  make bench     CASE=template  |  CASE=mapping [PATIENTS=10000] [SEED=1]'
 
@@ -66,6 +69,15 @@ chaos: bins ## The same while the worker is killed with kill -9, N times
 properties: bins ## Random kick-offs and every search parameter, against a slow oracle
 	@exec $(BIN)/properties $(if $(DATA),--data '$(DATA)') $(if $(GENERATE),--generate $(GENERATE)) \
 	    $(if $(SEED),--seed $(SEED)) $(if $(N),--cases $(N)) $(ARGS)
+
+revocation: bins ## Take authority away while an export runs, and measure how soon it is over
+	@exec $(BIN)/revocation $(addprefix --how ,$(HOW)) $(TRIAL)
+
+matrix: bins ## Who may do what at the admin API, asked of a running one
+	@exec $(BIN)/matrix $(ARGS)
+
+fuzz: bins ## Random and mutated requests at everything that strangers reach
+	@exec $(BIN)/fuzz $(if $(SEED),--seed $(SEED)) $(if $(N),--cases $(N)) $(ARGS)
 
 PATIENTS ?= $(if $(filter mapping,$(CASE)),10000,300)
 US_CORE ?= 6.1.0

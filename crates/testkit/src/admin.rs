@@ -1,23 +1,58 @@
 //! The admin API, thinly: paths below `/admin/v1`, JSON bodies, answers as they are.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use anyhow::Result;
+use headgate_auth::PrivateKey;
+use headgate_auth::admin_token::{self, AdminRole};
 use reqwest::{Client, Method};
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::Answer;
 
-/// Speaks to the admin API as the operator.
+/// How long the tokens of tests are good for.
+const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Speaks to the admin API as somebody: the operator, unless said otherwise.
 #[derive(Clone)]
 pub struct Admin {
     http: Client,
     url: String,
+    key: Arc<PrivateKey>,
     token: String,
 }
 
 impl Admin {
-    pub(crate) fn new(http: Client, listener: &str, token: String) -> Self {
-        Self { http, url: format!("{listener}/admin/v1"), token }
+    /// `key` is that of the built-in issuer.
+    pub(crate) fn new(http: Client, listener: &str, key: Arc<PrivateKey>, role: &AdminRole) -> Result<Self> {
+        let token = admin_token::issue(&key, "test", role, LIFETIME)?;
+        Ok(Self { http, url: format!("{listener}/admin/v1"), key, token })
+    }
+
+    pub(crate) fn shared_key(&self) -> Arc<PrivateKey> {
+        Arc::clone(&self.key)
+    }
+
+    /// The same as somebody else.
+    ///
+    /// # Errors
+    /// When the token cannot be signed.
+    pub fn acting_as(&self, subject: &str, role: &AdminRole) -> Result<Self> {
+        Ok(self.with_token(admin_token::issue(&self.key, subject, role, LIFETIME)?))
+    }
+
+    /// The same with any token.
+    #[must_use]
+    pub fn with_token(&self, token: String) -> Self {
+        Self { token, ..self.clone() }
+    }
+
+    /// The key of the built-in issuer.
+    #[must_use]
+    pub fn key(&self) -> &PrivateKey {
+        &self.key
     }
 
     /// The URL of the admin API, without a slash at the end.
@@ -26,7 +61,7 @@ impl Admin {
         &self.url
     }
 
-    /// The operator's token.
+    /// The token.
     #[must_use]
     pub fn token(&self) -> &str {
         &self.token
@@ -56,8 +91,21 @@ impl Admin {
         self.send(Method::PUT, path, Some(body)).await
     }
 
+    /// `PATCH` with a JSON body.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn patch(&self, path: &str, body: &Value) -> Result<Answer> {
+        self.send(Method::PATCH, path, Some(body)).await
+    }
+
+    /// A request to be changed before it is sent: with other headers, or a body that is not JSON.
+    pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+        self.http.request(method, format!("{}/{path}", self.url)).bearer_auth(&self.token)
+    }
+
     async fn send(&self, method: Method, path: &str, body: Option<&impl Serialize>) -> Result<Answer> {
-        let mut request = self.http.request(method, format!("{}/{path}", self.url)).bearer_auth(&self.token);
+        let mut request = self.request(method, path);
         if let Some(body) = body {
             request = request.json(body);
         }

@@ -63,5 +63,11 @@ impl Answer {
 
 /// A client that follows no redirect and uses no proxy.
 pub(crate) fn http() -> Result<reqwest::Client> {
-    Ok(reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build()?)
+    http_with(HeaderMap::new())
+}
+
+/// The same, with headers that each request has.
+pub(crate) fn http_with(headers: HeaderMap) -> Result<reqwest::Client> {
+    let builder = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy();
+    Ok(builder.default_headers(headers).build()?)
 }

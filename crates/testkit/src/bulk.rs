@@ -51,7 +51,9 @@ pub struct BulkClient {
 }
 
 impl BulkClient {
-    pub(crate) fn new(http: Client, base_url: &str, token: String) -> Self {
+    /// With any token, such as one of another issuer. `http` must follow no redirect.
+    #[must_use]
+    pub fn new(http: Client, base_url: &str, token: String) -> Self {
         Self { http, base_url: base_url.to_owned(), token }
     }
 

@@ -171,7 +171,7 @@ impl Installation {
     async fn make_control_template(&self) -> Result<()> {
         self.cluster.create_database(CONTROL_TEMPLATE).await?;
         let settings = Settings::new().with("database.url", self.database_url(CONTROL_TEMPLATE));
-        headgate::run(&["migrate"], &settings)
+        headgate::run(&["migrate", "--create-roles"], &settings)
             .await?
             .success()
             .context("the control database was not migrated")?;

@@ -25,6 +25,7 @@ pub struct PracticeBuilder<'a> {
     app: &'a TestApp,
     number: i64,
     slug: String,
+    base_url: Option<String>,
     role: &'static str,
     source: Value,
     options: Value,
@@ -39,6 +40,7 @@ impl<'a> PracticeBuilder<'a> {
             app,
             number,
             slug: slug.to_owned(),
+            base_url: None,
             role: READER,
             source: json!({}),
             options: json!({}),
@@ -46,6 +48,13 @@ impl<'a> PracticeBuilder<'a> {
             database: None,
             wait: true,
         }
+    }
+
+    /// The practice's FHIR base URL, if it is not `{public_url}/{slug}/fhir/r4`: for one that is told apart by host.
+    #[must_use]
+    pub fn base_url(mut self, url: &str) -> Self {
+        self.base_url = Some(url.to_owned());
+        self
     }
 
     /// The engine's role cannot see when other transactions began.
@@ -141,7 +150,8 @@ impl<'a> PracticeBuilder<'a> {
         let dsn_file = app.folder().join(format!("{database}-{}.dsn", self.number));
         std::fs::write(&dsn_file, &reader_url)?;
         source["dsn_ref"] = format!("file:{}", dsn_file.display()).into();
-        let base_url = format!("{}/{}/fhir/r4", app.public_url(), self.slug);
+        let usual = || format!("{}/{}/fhir/r4", app.public_url(), self.slug);
+        let base_url = self.base_url.unwrap_or_else(usual);
         let body = json!({
             "number": self.number,
             "slug": self.slug,

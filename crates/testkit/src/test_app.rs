@@ -1,19 +1,24 @@
 //! A Headgate of its own: control database, bucket, API and workers.
 
+mod registration;
+
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::{Context as _, Result};
-use headgate_auth::{Algorithm, Jwks, PrivateKey};
-use serde_json::{Value, json};
+use anyhow::Result;
+use headgate_auth::admin_token::AdminRole;
+use headgate_auth::{Algorithm, Jwks, Keyring, PrivateKey, SigningKey};
 use sqlx::postgres::{PgPool, PgPoolOptions};
 
 use crate::headgate::read_log;
-use crate::{
-    Admin, Answer, AppHandle, BulkClient, Installation, Practice, PracticeBuilder, Process, Settings, answer,
-    ports,
-};
+use crate::{Admin, Installation, PracticeBuilder, Process, Settings, answer, ports};
+
+/// The role that the API connects to the control database as: row-level security binds it.
+pub const API_ROLE: &str = "headgate_api";
+
+/// The role that workers connect to the control database as.
+pub const WORKER_ROLE: &str = "headgate_worker";
 
 /// Draws of ports before an API or worker that cannot bind them is given up.
 const PORT_DRAWS: usize = 4;
@@ -76,22 +81,34 @@ impl TestAppBuilder {
         let database = installation.new_control_database().await?;
         let bucket = installation.new_bucket()?;
         let folder = installation.new_folder("app")?;
-        let operator_token = uuid::Uuid::new_v4().simple().to_string();
+        let encryption_key: [u8; 32] = rand::random();
+        let admin_key = PrivateKey::generate(Algorithm::Es384)?;
+        let admin_keys = folder.join("admin.jwks");
+        std::fs::write(&admin_keys, Jwks::new(vec![admin_key.public_jwk().clone()])?.to_json().to_string())?;
         let control_url = installation.database_url(&database);
         let mut settings = self.usual;
-        settings.set("database.url", &control_url).set("admin.operator_token", &operator_token);
+        settings
+            .set("database.url", installation.database_url_as(WORKER_ROLE, &database))
+            .set("admin.builtin_jwks_file", admin_keys.display())
+            .set("keys.encryption_key", hex::encode(encryption_key))
+            .set("jwks.allow_insecure", true)
+            // Tests ask for more tokens in a minute than anybody should.
+            .set("token.requests_per_minute", 10_000);
         installation.s3_settings(&bucket, &mut settings);
         settings.extend(&self.settings);
-        let (api, ports) = start_api(&settings, &folder.join("api.log")).await?;
+        let api_url = installation.database_url_as(API_ROLE, &database);
+        let (api, ports) = start_api(&settings, &api_url, &folder.join("api.log")).await?;
         let http = answer::http()?;
         let mut app = TestApp {
             public_url: ports.url(ports.public),
-            admin: Admin::new(http.clone(), &ports.url(ports.admin), operator_token),
+            admin: Admin::new(http.clone(), &ports.url(ports.admin), admin_key.into(), &AdminRole::Operator)?,
             control: PgPoolOptions::new().max_connections(4).connect_lazy(&control_url)?,
             databases: Mutex::new(vec![database]),
             installation: Some(installation),
             http,
             control_url,
+            api_url,
+            encryption_key,
             bucket,
             folder,
             settings,
@@ -128,21 +145,22 @@ impl Ports {
         format!("http://127.0.0.1:{port}")
     }
 
-    fn settings(self, common: &Settings) -> Settings {
+    fn settings(self, common: &Settings, database_url: &str) -> Settings {
         common
             .clone()
+            .with("database.url", database_url)
             .with("server.public_listen", format_args!("127.0.0.1:{}", self.public))
             .with("server.admin_listen", format_args!("127.0.0.1:{}", self.admin))
             .with("server.public_base_url", self.url(self.public))
     }
 }
 
-async fn start_api(settings: &Settings, log: &Path) -> Result<(Process, Ports)> {
+async fn start_api(settings: &Settings, database_url: &str, log: &Path) -> Result<(Process, Ports)> {
     let mut draw = 0;
     loop {
         draw += 1;
         let ports = Ports::draw()?;
-        let mut api = Process::spawn("api", &ports.settings(settings), log, ports.private)?;
+        let mut api = Process::spawn("api", &ports.settings(settings, database_url), log, ports.private)?;
         match api.ready().await {
             Ok(()) => return Ok((api, ports)),
             // Another program was quicker.
@@ -174,6 +192,8 @@ pub struct TestApp {
     folder: PathBuf,
     bucket: String,
     control_url: String,
+    api_url: String,
+    encryption_key: [u8; 32],
     control: PgPool,
     databases: Mutex<Vec<String>>,
     ports: Ports,
@@ -211,105 +231,6 @@ impl TestApp {
         PracticeBuilder::new(self, number, slug)
     }
 
-    /// Registers a vendor and an app with a fresh ES384 key.
-    ///
-    /// # Errors
-    /// When the admin API refuses.
-    pub async fn vendor_app(&self, scopes: &[&str]) -> Result<AppHandle> {
-        self.vendor_app_with(scopes, PrivateKey::generate(Algorithm::Es384)?).await
-    }
-
-    /// Registers a vendor and an app with a given key.
-    ///
-    /// # Errors
-    /// When the admin API refuses.
-    pub async fn vendor_app_with(&self, scopes: &[&str], key: PrivateKey) -> Result<AppHandle> {
-        let number = self.names.fetch_add(1, Ordering::Relaxed);
-        let vendor = json!({ "name": format!("Vendor {number}"), "contact_email": "vendor@vendor.example" });
-        let vendor = self.admin.post("vendors", &vendor).await?.expect(201)?.json()?;
-        let vendor_id = vendor["vendor_id"].as_str().context("a vendor without vendor_id")?.to_owned();
-        let body = json!({
-            "vendor_id": vendor_id,
-            "name": format!("App {number}"),
-            "jwks": Jwks::new(vec![key.public_jwk().clone()])?.to_json(),
-            "security_contact": "security@vendor.example",
-            "scopes": scopes.join(" "),
-        });
-        let app = self.admin.post("apps", &body).await?.expect(201)?.json()?;
-        let client_id = app["client_id"].as_str().context("an app without client_id")?.to_owned();
-        Ok(AppHandle { client_id, vendor_id, key })
-    }
-
-    /// The practice consents to the app: all its scopes, all groups.
-    ///
-    /// # Errors
-    /// When the admin API refuses.
-    pub async fn consent(&self, practice: &Practice, app: &AppHandle) -> Result<Value> {
-        self.consent_with(practice, app, json!({})).await
-    }
-
-    /// The practice consents with more to say, such as `{"scopes": "system/Patient.rs"}`.
-    ///
-    /// # Errors
-    /// When the admin API refuses.
-    pub async fn consent_with(&self, practice: &Practice, app: &AppHandle, mut body: Value) -> Result<Value> {
-        body["client_id"] = app.client_id.as_str().into();
-        self.admin.post(&format!("practices/{}/consents", practice.number), &body).await?.expect(201)?.json()
-    }
-
-    /// The practice takes its consent back.
-    ///
-    /// # Errors
-    /// When the admin API refuses.
-    pub async fn revoke(&self, practice: &Practice, app: &AppHandle) -> Result<Value> {
-        let path = format!("practices/{}/consents/{}/revoke", practice.number, app.client_id);
-        self.admin.post(&path, &json!({ "reason": "test" })).await?.expect(200)?.json()
-    }
-
-    /// Makes a group if it is new, and gives it exactly these members.
-    ///
-    /// # Errors
-    /// When the admin API refuses.
-    pub async fn group(&self, practice: &Practice, group_id: &str, patients: &[&str]) -> Result<Value> {
-        let path = format!("practices/{}/groups/{group_id}", practice.number);
-        let made = self.admin.put(&path, &json!({ "name": format!("Group {group_id}") })).await?;
-        if made.status != 200 {
-            made.expect(201)?;
-        }
-        self.admin
-            .put(&format!("{path}/members"), &json!({ "patient_ids": patients }))
-            .await?
-            .expect(200)?
-            .json()
-    }
-
-    /// Posts a form to a token endpoint.
-    ///
-    /// # Errors
-    /// When there is no answer.
-    pub async fn request_token(&self, token_url: &str, form: &[(String, String)]) -> Result<Answer> {
-        Answer::to(self.http.post(token_url).header("Accept", "application/json").form(form)).await
-    }
-
-    /// An access token of the app at the practice's token endpoint, for these scopes.
-    ///
-    /// # Errors
-    /// When the endpoint refuses.
-    pub async fn token(&self, practice: &Practice, app: &AppHandle, scope: &str) -> Result<String> {
-        let form = app.form(scope, &app.assertion(&practice.token_url)?);
-        let answer = self.request_token(&practice.token_url, &form).await?.expect(200)?.json()?;
-        answer["access_token"].as_str().map(str::to_owned).context("no access_token")
-    }
-
-    /// A bulk client of the app at the practice, with a token for `system/*.rs`.
-    ///
-    /// # Errors
-    /// When the token endpoint refuses.
-    pub async fn client(&self, practice: &Practice, app: &AppHandle) -> Result<BulkClient> {
-        let token = self.token(practice, app, "system/*.rs").await?;
-        Ok(BulkClient::new(self.http.clone(), &practice.base_url, token))
-    }
-
     /// An HTTP client that follows no redirect.
     #[must_use]
     pub fn http(&self) -> &reqwest::Client {
@@ -334,10 +255,30 @@ impl TestApp {
         &self.control
     }
 
+    /// The key that signs access tokens, as only the server has it.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be opened.
+    pub async fn signing_key(&self) -> Result<SigningKey> {
+        let (kid, sealed): (String, Vec<u8>) =
+            sqlx::query_as("SELECT kid, sealed FROM headgate.signing_key ORDER BY signs_from LIMIT 1")
+                .fetch_one(&self.control)
+                .await?;
+        let opened =
+            Keyring::new(self.encryption_key, Vec::new())?.open(&format!("signing_key {kid}"), &sealed)?;
+        Ok(SigningKey::from_pkcs8_der(&kid, &opened.plain)?)
+    }
+
     /// Its URL.
     #[must_use]
     pub fn control_url(&self) -> &str {
         &self.control_url
+    }
+
+    /// Its URL as another role, such as [`API_ROLE`].
+    #[must_use]
+    pub fn control_url_as(&self, role: &str) -> String {
+        self.control_url.replacen("postgres://postgres@", &format!("postgres://{role}@"), 1)
     }
 
     /// The first column of the first row of a statement on the control database.
@@ -368,7 +309,7 @@ impl TestApp {
     /// The options of the processes, such as for [`crate::headgate::run`].
     #[must_use]
     pub fn settings(&self) -> Settings {
-        self.ports.settings(&self.settings)
+        self.ports.settings(&self.settings, &self.api_url)
     }
 
     /// The API process.
@@ -382,8 +323,7 @@ impl TestApp {
     /// When it does not get ready.
     pub async fn restart_api(&mut self) -> Result<()> {
         self.api.kill()?;
-        let settings = self.ports.settings(&self.settings);
-        self.api = Process::spawn("api", &settings, &self.folder.join("api.log"), self.ports.private)?;
+        self.api = Process::spawn("api", &self.settings(), &self.folder.join("api.log"), self.ports.private)?;
         self.api.ready().await
     }
 

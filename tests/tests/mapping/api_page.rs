@@ -131,7 +131,7 @@ impl Desk {
             ("BASE", practices[0].base_url.clone()),
             ("LAKESIDE", practices[1].base_url.clone()),
             ("HEADGATE_ADMIN_URL", format!("http://{}", setting("HEADGATE__SERVER__ADMIN_LISTEN")?)),
-            ("HEADGATE_ADMIN_TOKEN", setting("HEADGATE__ADMIN__OPERATOR_TOKEN")?),
+            ("HEADGATE_ADMIN_TOKEN", app.admin().token().to_owned()),
         ];
         let environment = environment.map(|(name, value)| (name.to_owned(), value)).into();
         std::fs::write(folder.join(".variables"), "")?;

@@ -86,7 +86,7 @@ impl Desk {
             ("HEADGATE", app.public_url().to_owned()),
             ("CLIENT_ID", vendor.client_id.clone()),
             ("HEADGATE_ADMIN_URL", admin),
-            ("HEADGATE_ADMIN_TOKEN", setting("HEADGATE__ADMIN__OPERATOR_TOKEN")?),
+            ("HEADGATE_ADMIN_TOKEN", app.admin().token().to_owned()),
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .into();

@@ -3,11 +3,11 @@
 mod token_endpoint;
 
 use anyhow::{Context as _, Result, ensure};
+use headgate_testkit::auth::Header;
 use headgate_testkit::auth::access_token::{self, AccessTokenClaims};
-use headgate_testkit::auth::{Header, SigningKey};
 use headgate_testkit::reqwest::Method;
 use headgate_testkit::serde_json::{self, Value, json};
-use headgate_testkit::{Answer, Level, sqlx};
+use headgate_testkit::{Answer, Level};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -31,13 +31,10 @@ fn a_revoked_consent_ends_tokens_that_are_still_valid() -> Result<()> {
 
 /// The access token of a client, issued anew by the server's own key with other times.
 async fn reissued(stage: &Stage, token: &str, issued_s_ago: i64, lifetime_s: i64) -> Result<String> {
-    let (kid, der): (String, Vec<u8>) = sqlx::query_as("SELECT kid, private_der FROM headgate.signing_key")
-        .fetch_one(stage.app.control())
-        .await?;
     let mut claims: AccessTokenClaims = serde_json::from_value(jwt::parts(token)?.1)?;
     claims.iat -= issued_s_ago;
     claims.exp = claims.iat + lifetime_s;
-    Ok(access_token::issue(&SigningKey::from_pkcs8_der(&kid, &der)?, &claims)?)
+    Ok(access_token::issue(&stage.app.signing_key().await?, &claims)?)
 }
 
 #[test]

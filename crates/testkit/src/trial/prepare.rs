@@ -104,6 +104,12 @@ impl Trial {
         &mut self.app
     }
 
+    /// The same, as long as no process is touched, and the practice that the resources were loaded for.
+    #[must_use]
+    pub fn app_and_practice(&self) -> (&TestApp, &Practice) {
+        (&self.app, &self.practice)
+    }
+
     /// What an export must have.
     #[must_use]
     pub fn expected(&self) -> &Multiset {

@@ -1,0 +1,90 @@
+//! Whoever changes the record by hand is found out, by the program that operators run.
+
+use anyhow::{Context as _, Result, ensure};
+use headgate_testkit::TestApp;
+use headgate_testkit::headgate::{self, Finished};
+use headgate_testkit::serde_json::{self, Value};
+use headgate_testkit::{Settings, sqlx};
+
+use crate::stage::{ALL, alone, control, eventually, options};
+
+#[test]
+fn an_event_that_was_changed_or_removed_after_it_was_sealed_is_found_by_the_program() -> Result<()> {
+    alone(options().workers(0), async |app| {
+        for _ in 0..3 {
+            app.vendor_app(&[ALL]).await?;
+        }
+        let last: i64 = app.control_scalar("SELECT max(audit_id) FROM headgate.audit_event").await?;
+        eventually("the events are sealed", async || {
+            let sealed: i64 =
+                app.control_scalar("SELECT coalesce(max(last_id), 0) FROM headgate.audit_seal").await?;
+            Ok(sealed >= last)
+        })
+        .await?;
+        let whole = verify(app, 0).await?;
+        ensure!(whole["whole"] == true && whole["checked_events"].as_i64() >= Some(6), "{whole}");
+
+        let event: i64 = app
+            .control_scalar("SELECT min(audit_id) FROM headgate.audit_event WHERE action = 'app.registered'")
+            .await?;
+        control(app, "CREATE TABLE public.kept AS SELECT * FROM headgate.audit_event").await?;
+        for tampering in [
+            format!("UPDATE headgate.audit_event SET actor = 'operator nobody' WHERE audit_id = {event}"),
+            format!("UPDATE headgate.audit_event SET at = at + interval '1 us' WHERE audit_id = {event}"),
+            format!(
+                "UPDATE headgate.audit_event SET detail = detail || '{{\"x\": 1}}' WHERE audit_id = {event}"
+            ),
+            format!("DELETE FROM headgate.audit_event WHERE audit_id = {event}"),
+        ] {
+            control(app, &tampering).await?;
+            let broken = verify(app, 1).await?;
+            let seal = seal_of(app, event).await?;
+            let problems = broken["problems"].as_array().context("no problems")?;
+            ensure!(broken["whole"] == false && problems.len() == 1, "{tampering}: {broken}");
+            ensure!(problems[0]["seal"] == seal, "{tampering}: {broken}");
+            restore(app, event).await?;
+            verify(app, 0).await?;
+        }
+        // Without --json, people read it.
+        control(app, &format!("DELETE FROM headgate.audit_event WHERE audit_id = {event}")).await?;
+        let said = run(app, &[]).await?;
+        ensure!(said.status.code() == Some(1), "{said:?}");
+        ensure!(said.stdout.contains("seal") && said.stdout.contains("problem"), "{}", said.stdout);
+        ensure!(said.stderr.contains("is not as it was sealed"), "{}", said.stderr);
+        restore(app, event).await?;
+        // A seal cannot be left out either.
+        control(app, "DELETE FROM headgate.audit_seal WHERE seal_number = 1").await?;
+        ensure!(verify(app, 1).await?["whole"] == false);
+        Ok(())
+    })
+}
+
+async fn seal_of(app: &TestApp, event: i64) -> Result<i64> {
+    let select = "SELECT seal_number FROM headgate.audit_seal WHERE $1 BETWEEN first_id AND last_id";
+    Ok(sqlx::query_scalar(select).bind(event).fetch_one(app.control()).await?)
+}
+
+async fn restore(app: &TestApp, event: i64) -> Result<()> {
+    let put_back = format!(
+        "DELETE FROM headgate.audit_event WHERE audit_id = {event};
+         INSERT INTO headgate.audit_event OVERRIDING SYSTEM VALUE SELECT * FROM public.kept WHERE audit_id = {event}"
+    );
+    control(app, &put_back).await
+}
+
+/// What `headgate admin audit verify --json` says, having ended with this code.
+async fn verify(app: &TestApp, code: i32) -> Result<Value> {
+    let finished = run(app, &["--json"]).await?;
+    ensure!(finished.status.code() == Some(code), "{finished:?}");
+    Ok(serde_json::from_str(&finished.stdout)?)
+}
+
+async fn run(app: &TestApp, options: &[&str]) -> Result<Finished> {
+    let token = app.folder().join("operator.token");
+    std::fs::write(&token, app.admin().token())?;
+    let token = token.display().to_string();
+    let url = app.admin().url().trim_end_matches("/admin/v1");
+    let mut arguments = vec!["admin", "audit", "verify", "--admin-url", url, "--token-file", &token];
+    arguments.extend(options);
+    headgate::run(&arguments, &Settings::new()).await
+}
