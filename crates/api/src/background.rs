@@ -50,8 +50,16 @@ async fn seal(state: &ApiState) {
             (key_id, code.to_vec())
         };
         match state.store().seal_audit(mac).await {
-            Ok(0) => {}
-            Ok(events) => tracing::info!(events, "events of the audit trail were sealed"),
+            // Logs are kept elsewhere: there the hash vouches for what was sealed up to now.
+            Ok(seals) => seals.iter().for_each(|seal| {
+                let hash = hex::encode(&seal.hash);
+                tracing::info!(
+                    seal = seal.number,
+                    events = seal.events,
+                    hash,
+                    "events of the audit trail were sealed"
+                );
+            }),
             Err(error) => tracing::warn!(%error, "the audit trail could not be sealed"),
         }
     }

@@ -11,7 +11,7 @@ mod events;
 mod seals;
 
 pub use events::{AuditFilter, AuditRecord};
-pub use seals::{MacState, SealCheck, SealProblem, SealRecord};
+pub use seals::{MacState, NewSeal, SealCheck, SealProblem, SealRecord};
 
 /// One fact.
 #[derive(Debug, Clone, Default)]

@@ -54,7 +54,7 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
 pub use acquire::{Acquired, Limits, PlanLease, RefreshLease, ShardLease, StepLease};
 pub use apps::{App, AppChange, AppKey, AppStatus, ConsentingPractice, NewApp, NewRefusal, Refusal};
-pub use audit::{Audit, AuditFilter, AuditRecord, MacState, SealCheck, SealProblem, SealRecord};
+pub use audit::{Audit, AuditFilter, AuditRecord, MacState, NewSeal, SealCheck, SealProblem, SealRecord};
 pub use catalog::CatalogEntry;
 pub use cohort::{Member, Members};
 pub use consents::{Authority, ConsentChange, ConsentRecord, NewConsent};

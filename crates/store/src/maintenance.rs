@@ -153,7 +153,10 @@ impl Store {
             let export = parsed(&row.export_id, "export", "export_id")?;
             audit::record(
                 &mut tx,
-                &Audit::new("headgate", "export.revoked").at(number).about_export(&export),
+                &Audit::new("headgate", "export.revoked")
+                    .at(number)
+                    .about_export(&export)
+                    .with(serde_json::json!({ "because": "the consent has ended by its time" })),
             )
             .await?;
             doorbell::ring(&mut tx, number).await?;

@@ -103,7 +103,8 @@ pub async fn run(app: &TestApp, options: Options) -> Result<Report> {
         if wrong.is_none() && grants && answer.status == 200 {
             wrong = site.grant_is_wrong(&answer)?;
         }
-        if wrong.is_none() && (number % LOOK_EVERY == 0 || number == options.cases) {
+        if wrong.is_none() && (number % LOOK_EVERY == 0 || number == options.cases || options.only.is_some())
+        {
             wrong = site.is_unwell().await?;
         }
         if let Some(wrong) = wrong {

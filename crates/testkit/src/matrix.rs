@@ -67,10 +67,10 @@ impl Operation {
             && self.path.contains('{')
     }
 
-    /// Whether it names something inside of what the caller may own.
+    /// Whether it names something inside of what the caller may own. (Putting a group makes it.)
     fn has_below(&self) -> bool {
         ["{export_id}", "{kid}"].iter().any(|name| self.path.contains(name))
-            || (self.path.contains("{group_id}") && self.path.ends_with("/members"))
+            || (self.path.contains("{group_id}") && (self.path.ends_with("/members") || self.method == "GET"))
             || self.path.contains("/consents/{client_id}")
     }
 

@@ -139,7 +139,7 @@ pub(super) async fn replace(
     request: Request,
 ) -> Answer {
     let practice = practice(&state, &number).await?;
-    let _place = state.uploads().try_acquire().map_err(|_| ApiError::Busy)?;
+    let _place = upload::place(&state).await?;
     let upload = match Form::of(request.headers()) {
         Some(form) => {
             let mut upload = upload::begin(&state, &practice, &group_id, if_match).await?;
@@ -177,7 +177,7 @@ pub(super) async fn change(
     request: Request,
 ) -> Answer {
     let practice = practice(&state, &number).await?;
-    let _place = state.uploads().try_acquire().map_err(|_| ApiError::Busy)?;
+    let _place = upload::place(&state).await?;
     let upload = match (Form::of(request.headers()), params.action) {
         (Some(form), Some(action)) => {
             let side = match action {

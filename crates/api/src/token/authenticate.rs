@@ -46,13 +46,12 @@ pub(super) async fn authenticate(
     if credentials.client_id.as_ref().is_some_and(|id| *id != peeked.client_id) {
         return Err(refused("client_id_differs", "client_id is not the iss of the assertion"));
     }
-    let expected = Expected {
-        client_id: &client,
-        audiences,
-        jwks_url: app.jwks_url.as_ref().map(url::Url::as_str),
-        now,
-        skew: state.config().clock_skew,
-    };
+    let jwks_url = app.jwks_url.as_ref().map(url::Url::as_str);
+    // Before anything is fetched for it.
+    if peeked.jku.is_some() && peeked.jku.as_deref() != jwks_url {
+        return Err(assertion_error(AssertionError::JkuNotRegistered));
+    }
+    let expected = Expected { client_id: &client, audiences, jwks_url, now, skew: state.config().clock_skew };
     let verified = match &app.jwks_url {
         Some(url) => {
             let keys = state.key_sets().client_keys(url, &peeked.kid).await.map_err(key_set_error)?;

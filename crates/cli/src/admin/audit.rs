@@ -29,6 +29,10 @@ pub enum AuditCommand {
         /// Begin with this seal instead of the first.
         #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
         from: Option<u32>,
+        /// A hash that was printed before, or logged, and kept elsewhere: some seal has to have it still. A chain that
+        /// was made anew, or restored from an older backup, is whole and does not.
+        #[arg(long, value_name = "HASH")]
+        expect: Vec<String>,
     },
 }
 
@@ -68,7 +72,7 @@ pub(super) async fn run(client: &AdminClient, command: AuditCommand) -> Result<S
             let answer = client.list(&["audit", "seals"], "seals", &[], limit.limit).await?;
             Ok(Shown::list(answer, "seals", columns))
         }
-        AuditCommand::Verify { from } => verify(client, from).await,
+        AuditCommand::Verify { from, expect } => verify(client, from, &expect).await,
     }
 }
 
@@ -88,7 +92,7 @@ async fn list(client: &AdminClient, args: ListArgs) -> Result<Shown, Failure> {
 }
 
 /// Walks over all seals, as many at a time as the server checks in one request.
-async fn verify(client: &AdminClient, from: Option<u32>) -> Result<Shown, Failure> {
+async fn verify(client: &AdminClient, from: Option<u32>, expect: &[String]) -> Result<Shown, Failure> {
     let bar =
         if std::io::stderr().is_terminal() { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
     let mut sum = Checked::default();
@@ -110,6 +114,10 @@ async fn verify(client: &AdminClient, from: Option<u32>) -> Result<Shown, Failur
         }
     }
     bar.finish_and_clear();
+    if !expect.is_empty() {
+        let all = client.list(&["audit", "seals"], "seals", &[], 0).await?;
+        sum.look_for(expect, all["seals"].as_array().map(Vec::as_slice).unwrap_or_default());
+    }
     Ok(sum.shown())
 }
 
@@ -141,6 +149,18 @@ impl Checked {
             self.last_hash = page["last_hash"].clone();
         }
         Ok(page["next"].as_i64())
+    }
+
+    /// Looks for hashes that were kept elsewhere among those of the seals.
+    fn look_for(&mut self, kept: &[String], seals: &[Value]) {
+        for hash in kept {
+            let found =
+                seals.iter().any(|seal| seal["hash"].as_str().is_some_and(|h| h.eq_ignore_ascii_case(hash)));
+            if !found {
+                let problem = format!("no seal has the hash {hash}: this is not the chain that it is from");
+                self.problems.push(json!({ "seal": null, "problem": problem }));
+            }
+        }
     }
 
     fn shown(self) -> Shown {
@@ -182,6 +202,16 @@ mod tests {
         assert!(shown.no.is_some());
         assert_eq!((&shown.answer["whole"], &shown.answer["checked_events"]), (&json!(false), &json!(20)));
         assert_eq!(shown.answer["problems"][0]["problem"], "edited");
+    }
+
+    #[test]
+    fn a_chain_without_a_hash_that_was_kept_is_another_chain() {
+        let seals = [json!({ "number": 1, "hash": "ab12" }), json!({ "number": 2, "hash": "cd34" })];
+        let mut sum = Checked::default();
+        sum.look_for(&["AB12".to_owned(), "cd34".to_owned()], &seals);
+        assert!(sum.problems.is_empty());
+        sum.look_for(&["ef56".to_owned()], &seals);
+        assert!(sum.shown().no.is_some());
     }
 
     #[test]

@@ -41,6 +41,17 @@ pub struct SealRecord {
     pub sealed_at: DateTime<Utc>,
 }
 
+/// A seal that was just made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewSeal {
+    /// Its number.
+    pub number: i64,
+    /// How many events it covers.
+    pub events: i64,
+    /// Its hash. Kept where nobody can change it, it vouches for everything up to here.
+    pub hash: Vec<u8>,
+}
+
 /// What is known of a MAC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MacState {
@@ -95,12 +106,12 @@ struct Row {
 }
 
 impl Store {
-    /// Seals what can be sealed, and marks what is there; returns how many events were sealed. `mac` makes the MAC of a
-    /// hash: the id of its key, and the MAC.
+    /// Seals what can be sealed, and marks what is there; returns the new seals. `mac` makes the MAC of a hash: the id of
+    /// its key, and the MAC.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn seal_audit(&self, mac: impl Fn(&[u8]) -> (String, Vec<u8>)) -> Result<u64> {
+    pub async fn seal_audit(&self, mac: impl Fn(&[u8]) -> (String, Vec<u8>)) -> Result<Vec<NewSeal>> {
         let mut tx = self.everywhere().await?;
         let mine = sqlx::query_scalar!(
             r#"/* seal_audit: lock */
@@ -109,13 +120,13 @@ impl Store {
         .fetch_one(&mut *tx)
         .await?;
         if !mine {
-            return Ok(0);
+            return Ok(Vec::new());
         }
-        let mut sealed = 0;
+        let mut sealed = Vec::new();
         let settled = settled_mark(&mut tx).await?;
         if let Some(last_id) = settled {
-            while let Some(events) = seal_batch(&mut tx, last_id, &mac).await? {
-                sealed += events;
+            while let Some(seal) = seal_batch(&mut tx, last_id, &mac).await? {
+                sealed.push(seal);
             }
         }
         mark(&mut tx, settled.is_some()).await?;
@@ -376,12 +387,12 @@ async fn settled_mark(connection: &mut PgConnection) -> Result<Option<i64>> {
     .await?)
 }
 
-/// Seals the next batch up to `end`; returns how many events it has, `None` when there is nothing left.
+/// Seals the next batch up to `end`; `None` when there is nothing left.
 async fn seal_batch(
     connection: &mut PgConnection,
     end: i64,
     mac: &impl Fn(&[u8]) -> (String, Vec<u8>),
-) -> Result<Option<u64>> {
+) -> Result<Option<NewSeal>> {
     let batch = sqlx::query!(
         r#"/* seal_batch */
          WITH before AS (
@@ -424,7 +435,7 @@ async fn seal_batch(
     )
     .execute(connection)
     .await?;
-    Ok(Some(number(batch.events, "audit_event", "count")?))
+    Ok(Some(NewSeal { number: batch.seal_number, events: batch.events, hash: batch.hash }))
 }
 
 /// Marks the greatest number there is, unless a mark still waits to settle. Transaction ids start anew in a database

@@ -1,4 +1,4 @@
-//! `make revocation`: takes authority away while an export runs, in each of the ways there are, and measures how soon
+//! `make revocation`: takes authority away while an export runs, in five ways, and measures how soon
 //! that is felt everywhere: by who asks for a token, polls, follows a link that was handed out before, by the workers
 //! and in the bucket.
 //!

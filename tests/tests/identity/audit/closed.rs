@@ -16,7 +16,7 @@ const TRACES: &str = "SELECT jsonb_build_array(
     (SELECT jsonb_agg(to_jsonb(k) ORDER BY kid) FROM headgate.app_key k),
     (SELECT jsonb_agg(to_jsonb(v) ORDER BY vendor_id) FROM headgate.vendor v),
     (SELECT jsonb_agg(to_jsonb(p) ORDER BY practice_number) FROM headgate.practice p),
-    (SELECT jsonb_agg(to_jsonb(g) ORDER BY group_id) FROM headgate.patient_group g),
+    (SELECT jsonb_agg(to_jsonb(g) - ARRAY['matched_at', 'matched_known', 'matched_of'] ORDER BY group_id) FROM headgate.patient_group g),
     (SELECT count(*) FROM headgate.patient_group_member),
     (SELECT count(*) FROM headgate.assertion_replay), (SELECT count(*) FROM headgate.revoked_token),
     (SELECT count(*) FROM headgate.signing_key), (SELECT count(*) FROM headgate.mapping_set))::text";

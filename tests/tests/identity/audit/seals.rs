@@ -1,12 +1,14 @@
 //! Whoever changes the record by hand is found out, by the program that operators run.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result, ensure};
 use headgate_testkit::TestApp;
 use headgate_testkit::headgate::{self, Finished};
 use headgate_testkit::serde_json::{self, Value};
 use headgate_testkit::{Settings, sqlx};
 
-use crate::stage::{ALL, alone, control, eventually, options};
+use crate::stage::{ALL, alone, control, options, within};
 
 #[test]
 fn an_event_that_was_changed_or_removed_after_it_was_sealed_is_found_by_the_program() -> Result<()> {
@@ -15,7 +17,8 @@ fn an_event_that_was_changed_or_removed_after_it_was_sealed_is_found_by_the_prog
             app.vendor_app(&[ALL]).await?;
         }
         let last: i64 = app.control_scalar("SELECT max(audit_id) FROM headgate.audit_event").await?;
-        eventually("the events are sealed", async || {
+        // A seal waits for every transaction of the cluster, and other tests have long ones.
+        within(Duration::from_secs(180), "the events are sealed", async || {
             let sealed: i64 =
                 app.control_scalar("SELECT coalesce(max(last_id), 0) FROM headgate.audit_seal").await?;
             Ok(sealed >= last)

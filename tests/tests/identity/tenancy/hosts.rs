@@ -1,5 +1,7 @@
 //! The host of a request selects among configured names, and is otherwise nobody's word.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result, ensure};
 use headgate_testkit::{Level, TestApp};
 
@@ -55,6 +57,8 @@ fn a_practice_told_apart_by_host_is_served_and_bound_like_any_other() -> Result<
             Ok(Request::to("GET", &status_url, Some(&token))?.send(app).await?.status == 200)
         })
         .await?;
+        // The last poll was one of many: the next has to wait its turn.
+        tokio::time::sleep(Duration::from_secs(1)).await;
         let manifest = Request::to("GET", &status_url, Some(&token))?.send(app).await?.json()?;
         ensure!(manifest["request"].as_str().is_some_and(|request| request == url), "{manifest}");
         // Its token is none elsewhere, and other tokens are none there.

@@ -7,6 +7,7 @@ use futures_util::StreamExt as _;
 use headgate_domain::ids::is_fhir_id;
 use headgate_domain::practice::Practice;
 use headgate_store::MemberUpload;
+use tokio::sync::SemaphorePermit;
 
 use super::super::revision::IfMatch;
 use super::lines::{Form, Line, Lines};
@@ -33,6 +34,12 @@ const UPLOAD_WITHIN: Duration = Duration::from_secs(600);
 pub(super) enum Side {
     Add,
     Remove,
+}
+
+/// Waits for a place: each upload holds a connection to the control database, and others need some too.
+pub(super) async fn place(state: &ApiState) -> Result<SemaphorePermit<'_>, ApiError> {
+    let place = tokio::time::timeout(state.config().body_timeout, state.uploads().acquire()).await;
+    place.ok().and_then(Result::ok).ok_or(ApiError::Busy)
 }
 
 /// Begins an upload, of which nothing is seen until it is finished.

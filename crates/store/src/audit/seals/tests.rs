@@ -25,11 +25,11 @@ async fn write(store: &Store, events: u32) {
 }
 
 /// Seals until everything that is there is sealed.
-async fn seal_all(store: &Store) -> u64 {
+async fn seal_all(store: &Store) -> i64 {
     let mut sealed = store.seal_audit(mac).await.unwrap();
     tokio::time::sleep(SETTLES_AFTER + Duration::from_millis(200)).await;
-    sealed += store.seal_audit(mac).await.unwrap();
-    sealed
+    sealed.extend(store.seal_audit(mac).await.unwrap());
+    sealed.iter().map(|seal| seal.events).sum()
 }
 
 async fn problems(store: &Store) -> Vec<String> {
