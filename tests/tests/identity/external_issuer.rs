@@ -170,15 +170,16 @@ fn nothing_is_issued_here_and_the_configuration_names_the_other_issuer() -> Resu
     alone(async || {
         let World { scene, issuer, server } = world().await?;
         let app = scene.consented(&scene.clinic).await?;
+        refreshed(&scene).await?;
         let url = format!("{}/.well-known/smart-configuration", scene.clinic.base_url);
         let document = Answer::to(scene.app.http().get(url)).await?.expect(200)?.json()?;
         ensure!(document["token_endpoint"] == TOKEN_URL, "{document}");
         for absent in ["introspection_endpoint", "revocation_endpoint", "issuer", "jwks_uri"] {
             ensure!(document.get(absent).is_none(), "{document}");
         }
-        let metadata =
-            Answer::to(scene.app.http().get(format!("{}/metadata", scene.clinic.base_url))).await?;
-        ensure!(metadata.status != 200 || metadata.text().contains(TOKEN_URL), "{}", metadata.text());
+        let url = format!("{}/metadata", scene.clinic.base_url);
+        let metadata = Answer::to(scene.app.http().get(url)).await?.expect(200)?;
+        ensure!(metadata.text().contains(TOKEN_URL), "{}", metadata.text());
         let own = &scene.clinic.base_url;
         let path = "/auth/realms/fhir/protocol/openid-connect";
         for base in [scene.app.public_url(), own.as_str()] {

@@ -127,8 +127,8 @@ impl Case {
     }
 
     /// Takes the authority away; returns when it was gone.
-    async fn strike(&self, app: &TestApp) -> Result<Instant> {
-        self.deed.strike(app, self).await.with_context(|| format!("{:?}", self.deed))?;
+    async fn strike(&self, app: &TestApp, least: u64) -> Result<Instant> {
+        self.deed.strike(app, self, least).await.with_context(|| format!("{:?}", self.deed))?;
         Ok(Instant::now())
     }
 
@@ -149,7 +149,7 @@ fn an_export_that_no_worker_has_taken_up_ends_with_its_authority_and_is_never_pl
         let mut started = Vec::new();
         for case in &cases {
             let status_url = case.client.start(&Level::System, &[]).await?;
-            case.strike(app).await?;
+            case.strike(app, 1).await?;
             case.is_over(app, &status_url).await.with_context(|| format!("{:?}", case.deed))?;
             started.push(status_url);
         }
@@ -189,7 +189,7 @@ async fn running(app: &'static TestApp, deed: Deed) -> Result<()> {
         Ok(of_export::<i64>(app, FILES, export).await? >= 3)
     })
     .await?;
-    let gone = case.strike(app).await?;
+    let gone = case.strike(app, 1).await?;
     case.is_over(app, &status_url).await?;
     within(case.noticed(), "the export is revoked", async || Ok(state(app, export).await? == "revoked"))
         .await?;
@@ -223,7 +223,7 @@ async fn completed(app: &'static TestApp, deed: Deed) -> Result<()> {
     let fetch = async || Answer::to(case.client.request(Method::GET, &file)).await;
     fetch().await?.expect(307)?;
 
-    case.strike(app).await?;
+    case.strike(app, 1).await?;
     case.is_over(app, &status_url).await?;
     let refused = fetch().await?;
     ensure!(matches!(refused.status, 403 | 404), "{}", refused.text());

@@ -49,7 +49,7 @@ async fn one(app: &TestApp, case: &Case, round: u32) -> Result<bool> {
     let strike = async {
         tokio::time::sleep(Duration::from_millis(if round == first { 150 } else { delay(last - round) }))
             .await;
-        case.strike(app).await
+        case.strike(app, 0).await
     };
     let (answer, struck) = tokio::join!(kick_off, strike);
     struck?;
