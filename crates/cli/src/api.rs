@@ -70,6 +70,12 @@ pub async fn serve(
             "neither admin.builtin_jwks_file nor admin.issuers is set: the admin API refuses everything"
         );
     }
+    if !store.is_bound_by_policies().await? {
+        tracing::warn!(
+            role = config.database.api_role,
+            "row-level security does not bind this connection: database.url should be that of the role"
+        );
+    }
     let deps = Deps {
         store,
         objects,

@@ -27,10 +27,13 @@ pub async fn run(context: Arc<Context>, lease: RefreshLease) -> Result<Ended, Er
     if groups.len() == GROUPS as usize {
         tracing::warn!(practice = %lease.practice, groups = GROUPS, "the source has more groups than are taken");
     }
-    matching::run(&context, lease.practice, &source, &catalog).await?;
     let groups: Vec<(String, u64)> = groups.into_iter().map(|g| (g.group_id, g.members)).collect();
-    let catalog =
+    let stored =
         serde_json::to_value(&catalog).map_err(|source| Error::Stored { what: "catalog", source })?;
-    context.store.refreshed(&lease, &catalog, &groups).await?;
+    context.store.refreshed(&lease, &stored, &groups).await?;
+    // Only afterwards: many members, or a relation that is slow to look into, must not keep a practice from its exports.
+    if let Err(error) = matching::run(&context, lease.practice, &source, &catalog).await {
+        tracing::warn!(practice = %lease.practice, %error, "the members of groups could not be looked up");
+    }
     Ok(Ended::Done)
 }
