@@ -29,6 +29,7 @@ mod group;
 mod jwks;
 mod keys;
 mod layers;
+mod measure;
 mod metadata;
 mod public;
 mod rate;

@@ -6,11 +6,12 @@
 use std::path::Path;
 use std::time::Duration;
 
+use headgate_metrics::lifecycle::BUILD_INFO;
 use headgate_objects::{Keys, Objects, S3Config};
 use headgate_runtime::config::S3;
 use headgate_runtime::serve::{Bounds, Listener};
 use headgate_runtime::{Config, Lifecycle, Role, health, lifecycle, telemetry};
-use headgate_store::Store;
+use headgate_store::{SUPPORTED_SCHEMA_VERSIONS, Store};
 use secrecy::ExposeSecret as _;
 
 use crate::failure::Failure;
@@ -27,11 +28,31 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from
 /// Reads the configuration, begins to log, and listens for signals.
 pub fn begin(file: Option<&Path>, role: Role) -> Result<(Config, Lifecycle), Failure> {
     let config = Config::load(file, role)?;
-    telemetry::init(&config.log)?;
+    begin_telemetry(&config, role)?;
     let life = Lifecycle::new();
     life.listen_for_signals().map_err(|error| Failure::software(format!("no signals: {error}")))?;
     tracing::info!(role = ?role, version = headgate_runtime::build_info::VERSION, "starting");
     Ok((config, life))
+}
+
+/// Begins to log, and for servers to measure and to trace.
+fn begin_telemetry(config: &Config, role: Role) -> Result<(), Failure> {
+    let (service, measures) = match role {
+        Role::Api => ("headgate-api", telemetry::Role::Api),
+        Role::Worker => ("headgate-worker", telemetry::Role::Worker),
+        Role::Migrate | Role::Tool => return Ok(telemetry::init_log(&config.log)?),
+    };
+    let start = telemetry::Start { log: &config.log, telemetry: &config.telemetry, service, role: measures };
+    telemetry::init(&start)?;
+    tell_build(if role == Role::Api { "api" } else { "worker" });
+    Ok(())
+}
+
+/// Tells in the metrics what runs.
+pub fn tell_build(role: &'static str) {
+    let schema = SUPPORTED_SCHEMA_VERSIONS[SUPPORTED_SCHEMA_VERSIONS.len() - 1];
+    let version = headgate_runtime::build_info::VERSION;
+    BUILD_INFO.set(1.0, &[("version", version.into()), ("schema", schema.into()), ("role", role.into())]);
 }
 
 /// What one statement of the API may take: its requests are short, and strangers decide what they ask for.
@@ -112,7 +133,7 @@ pub fn serve_health(config: &Config, life: &Lifecycle, store: &Store, private: L
         let store = store.clone();
         async move { store.ping().await.map_err(|error| error.to_string()) }
     };
-    let router = health::router(ready, life.soft());
+    let router = health::router(ready, life.soft()).merge(telemetry::routes());
     private.spawn("private listener", router, Bounds::from(&config.server), life);
 }
 

@@ -76,7 +76,9 @@ async fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return explain(&error),
     };
-    match run(cli).await {
+    let ended = run(cli).await;
+    headgate_runtime::telemetry::shutdown().await;
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("headgate: {}", failure.message());

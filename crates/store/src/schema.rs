@@ -9,7 +9,7 @@ static MIGRATOR: Migrator = sqlx::migrate!("../../migrations/control");
 
 /// Schema versions that this program works with. While a new version is rolled out, the program of the
 /// version before must still be listed here for the newer schema.
-pub const SUPPORTED_SCHEMA_VERSIONS: [i64; 1] = [5];
+pub const SUPPORTED_SCHEMA_VERSIONS: [i64; 1] = [6];
 
 impl Store {
     /// Brings the schema up to date: the queue's tables and ours. Runs under a lock; running it twice,

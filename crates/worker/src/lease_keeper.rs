@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use headgate_metrics::shards::LEASE_LOST;
 use headgate_store::{Keeper, LeaseKind};
 use secrecy::{ExposeSecret, SecretString};
 use tokio_util::sync::CancellationToken;
@@ -27,6 +28,8 @@ struct Held {
     sure_at: Instant,
 }
 
+type Reached = Arc<Mutex<Instant>>;
+
 type Register = Arc<Mutex<HashMap<Uuid, Held>>>;
 
 /// The keeper's handle.
@@ -34,6 +37,8 @@ type Register = Arc<Mutex<HashMap<Uuid, Held>>>;
 pub struct LeaseKeeper {
     held: Register,
     stop: CancellationToken,
+    /// When the control database was last reached.
+    reached: Reached,
 }
 
 /// A lease under the keeper's care, until dropped.
@@ -61,19 +66,20 @@ impl LeaseKeeper {
         let stop = CancellationToken::new();
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Thread)?;
-        let (register, stopped) = (Arc::clone(&held), stop.clone());
+        let reached = Reached::new(Mutex::new(Instant::now()));
+        let (register, stopped, at) = (Arc::clone(&held), stop.clone(), Arc::clone(&reached));
         std::thread::Builder::new()
             .name("lease-keeper".to_owned())
             .spawn(move || {
                 runtime.block_on(async {
                     tokio::select! {
-                        () = keep(&database_url, lease, &register) => {}
+                        () = keep(&database_url, lease, &register, &at) => {}
                         () = stopped.cancelled() => {}
                     }
                 });
             })
             .map_err(Error::Thread)?;
-        Ok(Self { held, stop })
+        Ok(Self { held, stop, reached })
     }
 
     /// Takes a lease into care. `acquired` is an instant before it was acquired.
@@ -81,6 +87,11 @@ impl LeaseKeeper {
         let stop = CancellationToken::new();
         lock(&self.held).insert(token, Held { kind, stop: stop.clone(), sure_at: acquired });
         Kept { token, held: Arc::clone(&self.held), stop }
+    }
+
+    /// Time since the control database was last reached.
+    pub fn silent_for(&self) -> Duration {
+        self.reached.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
     }
 
     /// Ends the thread.
@@ -93,7 +104,7 @@ fn lock(held: &Register) -> MutexGuard<'_, HashMap<Uuid, Held>> {
     held.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn keep(database_url: &SecretString, lease: Duration, held: &Register) {
+async fn keep(database_url: &SecretString, lease: Duration, held: &Register, reached: &Reached) {
     let mut connection = None;
     let mut renewed_at = Instant::now();
     loop {
@@ -102,7 +113,7 @@ async fn keep(database_url: &SecretString, lease: Duration, held: &Register) {
             tick(&mut connection, database_url, lease, held, &mut renewed_at),
         );
         match answer.await {
-            Ok(Ok(())) => {}
+            Ok(Ok(())) => *reached.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now(),
             Ok(Err(error)) => {
                 tracing::warn!(%error, "the lease keeper cannot reach the control database");
                 connection = None;
@@ -134,7 +145,7 @@ async fn tick(
         return Ok(());
     }
     for token in keeper.stopped(&leases).await? {
-        cancel(held, token, "its export was stopped");
+        cancel(held, token, "its export was stopped, or its practice is drained");
     }
     if renewed_at.elapsed() >= lease / 3 {
         let asked_at = Instant::now();
@@ -146,7 +157,7 @@ async fn tick(
                     h.sure_at = asked_at;
                 }
             } else {
-                cancel(held, *token, "it is not ours any more");
+                lose(held, *token, "it is not ours any more");
             }
         }
     }
@@ -161,16 +172,26 @@ fn give_up_unsure(held: &Register, lease: Duration) {
         .map(|(token, _)| *token)
         .collect();
     for token in unsure {
-        cancel(held, token, "it could not be renewed in time");
+        lose(held, token, "it could not be renewed in time");
     }
 }
 
-fn cancel(held: &Register, token: Uuid, why: &str) {
-    if let Some(h) = lock(held).get(&token)
-        && !h.stop.is_cancelled()
-    {
-        tracing::info!(kind = kind_name(&h.kind), why, "a lease ends");
-        h.stop.cancel();
+/// Ends the work under a lease that somebody else may have by now.
+fn lose(held: &Register, token: Uuid, why: &str) {
+    if cancel(held, token, why) {
+        LEASE_LOST.add(1, &[]);
+    }
+}
+
+/// Ends the work under a lease; says whether it was still going on.
+fn cancel(held: &Register, token: Uuid, why: &str) -> bool {
+    match lock(held).get(&token) {
+        Some(h) if !h.stop.is_cancelled() => {
+            tracing::info!(kind = kind_name(&h.kind), why, "a lease ends");
+            h.stop.cancel();
+            true
+        }
+        _ => false,
     }
 }
 

@@ -16,6 +16,7 @@
 //! ends its work without a publication. All three are one token that the pipeline looks at between rows.
 
 mod acquire_loop;
+mod ask;
 mod associated;
 mod attachments;
 mod budget;
@@ -25,6 +26,7 @@ mod doorbells;
 mod error;
 mod finish;
 mod frame;
+mod gauges;
 mod housekeeping;
 mod lease_keeper;
 mod line;
@@ -37,6 +39,7 @@ mod refresh;
 mod select;
 mod shard;
 mod sources;
+mod trace;
 mod upload;
 
 pub use config::{SourceDefaults, WorkerConfig};
@@ -78,12 +81,14 @@ pub async fn run(deps: Deps, soft: CancellationToken, hard: CancellationToken) -
     tracing::info!(%worker, shards = context.config.shards, "worker started");
     let listener =
         tokio::spawn(doorbells::listen(context.store.clone(), Arc::clone(&context.wake), soft.clone()));
+    let measurer = tokio::spawn(gauges::run(Arc::clone(&context)));
     let housekeeper = tokio::spawn(housekeeping::run(Arc::clone(&context)));
     tokio::select! {
         () = acquire_loop::run(&context) => tracing::info!(%worker, "worker drained"),
         () = hard.cancelled() => tracing::warn!(%worker, "worker stopped before it was drained; its leases will expire"),
     }
     listener.abort();
+    measurer.abort();
     housekeeper.abort();
     context.keeper.stop();
     context.sources.close().await;

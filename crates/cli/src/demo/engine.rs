@@ -1,12 +1,12 @@
 //! The engine: the roles `api` and `worker` as tasks of this process, started as the roles themselves are.
 
+use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
 use anyhow::Result;
-use headgate_runtime::config::Log;
 use headgate_runtime::serve::{Listener, Tls};
-use headgate_runtime::{Config, Lifecycle, Role};
+use headgate_runtime::{Config, Lifecycle, Role, telemetry};
 use headgate_store::{Roles, Store};
 
 use super::databases::Databases;
@@ -34,9 +34,16 @@ pub(super) struct Engine {
     pub(super) private_url: String,
 }
 
-/// How the engine logs: for people, into a file.
-pub(super) fn log_settings() -> Result<Log, Failure> {
-    Ok(Config::from_parts(None, [variable("log.format", "text")], Role::Tool)?.log)
+/// Logs for people, into a file. The metrics are those of both roles, at `/metrics` of the private listener.
+pub(super) fn begin_telemetry(to: File) -> Result<(), Failure> {
+    let config = Config::from_parts(None, [variable("log.format", "text")], Role::Tool)?;
+    let (log, settings) = (&config.log, &config.telemetry);
+    let role = telemetry::Role::Both;
+    let start = telemetry::Start { log, telemetry: settings, service: "headgate-demo", role };
+    telemetry::init_to_file(&start, to)?;
+    bootstrap::tell_build("api");
+    bootstrap::tell_build("worker");
+    Ok(())
 }
 
 /// The ports of the engine.
