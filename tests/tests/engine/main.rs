@@ -13,4 +13,5 @@ mod late_writers;
 mod levels;
 mod privacy;
 mod properties;
+mod telemetry;
 mod world;
