@@ -81,7 +81,7 @@ pub use plan::{AccessPath, Cohort, NewShard, NewStream, PlanState, StreamPlan};
 pub use practices::{NewPractice, PracticeChange, PracticeRecord, SourceBinding};
 pub use problems::{NewProblem, Problem};
 pub use roles::Roles;
-pub use schema::SUPPORTED_SCHEMA_VERSIONS;
+pub use schema::{NEWEST_SCHEMA_VERSION, SUPPORTED_SCHEMA_VERSIONS};
 pub use shards::{Publication, PublishedFile};
 pub use signing_keys::StoredKey;
 pub use stream_type::StreamType;
