@@ -98,7 +98,7 @@ pub async fn serve(
 }
 
 /// What opens and seals stored secrets.
-fn keyring(config: &Config) -> Result<Keyring, Failure> {
+pub fn keyring(config: &Config) -> Result<Keyring, Failure> {
     let read = |name: &str, key: &SecretString| {
         keyring::parse_key(key.expose_secret()).map_err(|error| Failure::config(format!("{name}: {error}")))
     };
@@ -112,7 +112,7 @@ fn keyring(config: &Config) -> Result<Keyring, Failure> {
 }
 
 /// The key sets of apps and issuers elsewhere.
-fn key_sets(config: &Config) -> Result<KeySets, Failure> {
+pub fn key_sets(config: &Config) -> Result<KeySets, Failure> {
     let ca_pem = config.jwks.ca_pem().map_err(|error| Failure::config(format!("jwks.ca_file: {error}")))?;
     if config.jwks.allow_insecure {
         tracing::warn!(

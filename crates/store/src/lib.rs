@@ -18,6 +18,7 @@ mod catalog;
 mod cohort;
 mod consents;
 mod deletions;
+mod doctor;
 mod doorbell;
 mod endings;
 mod error;
@@ -59,6 +60,7 @@ pub use catalog::CatalogEntry;
 pub use cohort::{Member, Members};
 pub use consents::{Authority, ConsentChange, ConsentRecord, NewConsent};
 pub use deletions::Deletions;
+pub use doctor::{QueueFacts, RoleFacts, ServerFacts, TaskFacts};
 pub use doorbell::{Doorbells, QUEUE};
 pub use error::{Error, Result};
 pub use exports::{
