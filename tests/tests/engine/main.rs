@@ -6,12 +6,15 @@
 
 mod attachments;
 mod crashes;
+mod doctor;
 mod endings;
 mod gate;
 mod groups;
+mod health;
 mod late_writers;
 mod levels;
 mod privacy;
 mod properties;
 mod telemetry;
+mod relay;
 mod world;
