@@ -491,17 +491,21 @@ def texts():
             for name, *rest in BOARDS}
 
 
-def main():
+def stale():
+    """The files that differ from what would be written, are missing or too many."""
     wanted = texts()
-    if "--check" not in sys.argv[1:]:
-        for name, text in wanted.items():
-            (OUT / name).write_text(text)
-        return 0
     present = {path.name: path.read_text() for path in OUT.glob("*.json")}
-    stale = sorted(name for name in wanted.keys() | present.keys() if wanted.get(name) != present.get(name))
-    for name in stale:
-        print(f"{OUT.relative_to(ROOT)}/{name} is not what scripts/observability/dashboards.py writes; run it")
-    return 1 if stale else 0
+    return sorted(name for name in wanted.keys() | present.keys() if wanted.get(name) != present.get(name))
+
+
+def main():
+    if "--check" in sys.argv[1:]:
+        for name in stale():
+            print(f"{OUT.relative_to(ROOT)}/{name} is not what scripts/observability/dashboards.py writes; run it")
+        return 1 if stale() else 0
+    for name, text in texts().items():
+        (OUT / name).write_text(text)
+    return 0
 
 
 if __name__ == "__main__":
