@@ -89,7 +89,10 @@ def main():
     if len(sys.argv) < 2:
         print(__doc__, file=sys.stderr)
         return 64
-    wrong, absent = faults(all_exported(sys.argv[1:]))
+    found = all_exported(sys.argv[1:])
+    wrong, absent = faults(found)
+    if bare := sorted(metric for metric in queries.needed()[0] if metric in found and found[metric] is None):
+        print(f"declared, but without a series yet, so that labels are not checked: {', '.join(bare)}")
     for metric, reason in absent:
         print(f"not there, as it may be unless {reason}: {metric}")
     if wrong:
