@@ -57,7 +57,8 @@ def queries_of_dashboards_are_well_formed():
         # JSON is YAML.
         json.dump({"groups": [{"name": "panels", "rules": rules}]}, file)
         file.flush()
-        return promtool("check", "rules", file.name)
+        return [re.sub(r'rule \d+, "panel:(\d+)"', lambda match: found[int(match.group(1))].where, line)
+                for line in promtool("check", "rules", file.name) if "panel:" in line]
 
 
 def dashboards_are_up_to_date_and_unlike():

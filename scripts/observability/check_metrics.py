@@ -68,21 +68,22 @@ def base(metric):
 def faults(found):
     """Rows of the table: metric, what is wrong, where it is used; and what is missing but may be."""
     metrics, clauses = queries.needed()
-    excused, wrong, absent = conditional(), [], []
-    for metric, places in sorted(metrics.items()):
+    excused, wrong, absent = conditional(), {}, []
+    for metric, places in metrics.items():
         if metric not in found:
-            row = (metric, "not exported", places[""])
-            reason = excused.get(metric) or excused.get(base(metric))
-            absent.append((metric, reason)) if reason else wrong.append(row)
-        elif found[metric] is not None:
-            wrong += [(metric, f"no label {label}", where) for label, where in sorted(places.items())
-                      if label and label not in found[metric]]
+            if reason := excused.get(metric) or excused.get(base(metric)):
+                absent.append((metric, reason))
+            else:
+                wrong[metric, "not exported"] = places[""]
+            continue
+        for label in places.keys() - {""} - (found[metric] or places.keys()):
+            wrong.setdefault((metric, f"no label {label}"), set()).update(places[label])
     for label, names, where in clauses:
         series = [found[name] for name in names if name in found]
         # Where a metric is missing or has no series yet, nothing can be said.
         if len(series) == len(names) and None not in series and not any(label in labels for labels in series):
-            wrong.append((names[0], f"no label {label}", {where}))
-    return wrong, absent
+            wrong.setdefault((names[0], f"no label {label}"), set()).add(where)
+    return sorted((*key, where) for key, where in wrong.items()), sorted(absent)
 
 
 def main():
