@@ -62,10 +62,10 @@ def fleet(metric, by="", where="{S}"):
     return f"max by ({by}) ({metric}{{{where}}})" if by else f"max({metric}{{{where}}})"
 
 
-def within(metric, seconds, where, window="$__range"):
-    """The share of a histogram below one of its bounds."""
-    return (f'sum(rate({metric}_bucket{{{where},le="{seconds}"}}[{window}]))'
-            f" / sum(rate({metric}_count{{{where}}}[{window}]))")
+def within(metric, seconds, where):
+    """The share of a histogram below one of its bounds. Prometheus 3 writes a whole number as 60.0, 2 as it came."""
+    bound = f'le="{seconds}"' if "." in seconds else f'le=~"{seconds}|{seconds}.0"'
+    return f"sum(rate({metric}_bucket{{{where},{bound}}}[$__range])) / sum(rate({metric}_count{{{where}}}[$__range]))"
 
 
 class Panel:
@@ -389,11 +389,15 @@ CAPACITY = [
               'sum(rate(export_resources_total{{S}}[$__rate_interval])) / (sum(avg_over_time(worker_slots{{S},kind="shard",state="busy"}[$__rate_interval])) > 0)', "cps"),
     ]),
     ("Processes", [
-        graph("CPU", "Cores in use.", [("rate(process_cpu_time_seconds_total{{S}}[$__rate_interval])", "{{job}} {{instance}}")]),
-        graph("Memory", "The lines: four fifths of the limit of the manifests, and the limit (512 MiB).",
-              [("process_memory_usage_bytes{{S}}", "{{job}} {{instance}}")], "bytes", limits=(410 * MIB, 512 * MIB), alert="HeadgateMemoryHigh"),
+        graph("CPU", "Cores in use.", [("rate(process_cpu_time_seconds_total{{S}}[$__rate_interval])", "{{job}} {{instance}}")], width=6),
+        graph("Memory of workers", "The lines: four fifths of the limit of the manifests, and the limit (512 MiB).",
+              [('process_memory_usage_bytes{{S},job="headgate-worker"}', "{{instance}}")], "bytes", limits=(410 * MIB, 512 * MIB),
+              alert="HeadgateMemoryHigh", width=6),
+        graph("Memory of the API", "The lines: four fifths of the limit of the manifests, and the limit (256 MiB).",
+              [('process_memory_usage_bytes{{S},job!="headgate-worker"}', "{{job}} {{instance}}")], "bytes", limits=(205 * MIB, 256 * MIB),
+              alert="HeadgateMemoryHigh", width=6),
         graph("Open files", "File descriptors. An API needs one for each connection (server.max_connections).",
-              [("process_open_file_descriptor_count{{S}}", "{{job}} {{instance}}")]),
+              [("process_open_file_descriptor_count{{S}}", "{{job}} {{instance}}")], width=6),
     ]),
     ("Control database", [
         graph("Connections in use", "Share of each process's pool (database.max_connections).",
