@@ -6,7 +6,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup build bins demo test fmt lint roundtrip chaos properties matrix fuzz revocation conformance bench sqlx check-sqlx
+.PHONY: help setup build bins demo test fmt lint roundtrip chaos properties matrix fuzz revocation conformance bench sqlx check-sqlx manifests deployed
 
 # A freshly installed cargo is found even before the shell was opened anew.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -35,6 +35,7 @@ help: ## This list
 	@echo '  make matrix    [ARGS=--rows]'
 	@echo '  make fuzz      [N=CASES] [SEED=S] [ARGS="--only CASE"]'
 	@echo '  make conformance [PATIENTS=300] [SEED=1] [US_CORE=6.1.0|7.0.0]'
+	@echo '  make deployed  [OVERLAY=dev|production]'
 	@echo '  make bench     CASE=template  |  CASE=mapping [PATIENTS=10000] [SEED=1]'
 
 setup:
@@ -104,3 +105,13 @@ sqlx: setup ## Describe the SQL statements of crates/store anew, after they or t
 
 check-sqlx: setup ## Whether the committed descriptions are up to date
 	@scripts/sqlx-prepare --check
+
+manifests: ## Render the Kubernetes manifests and check them: schemas, checkov, rules of our own
+	@scripts/manifests/run
+
+OVERLAY ?= dev
+PODS = $(or $(CARGO_TARGET_DIR),target)/manifests/$(OVERLAY).pods.json
+
+deployed: bins ## Start the pods of the manifests on this machine and export: OVERLAY=dev|production
+	@mkdir -p $(dir $(PODS)) && scripts/manifests/run pods $(OVERLAY) >$(PODS)
+	@exec $(BIN)/deployed --pods $(PODS)

@@ -29,6 +29,7 @@
 mod admin;
 mod answer;
 mod bulk;
+pub mod deployed;
 pub mod fuzz;
 mod guardian;
 pub mod headgate;
