@@ -13,7 +13,7 @@ use headgate_testkit::auth::{Algorithm, Jwks, PrivateKey};
 use headgate_testkit::deployed::{Cluster, Sandbox, Servers, read_pods};
 use headgate_testkit::ehr::{GenerateOptions, Generator};
 use headgate_testkit::indicatif::ProgressBar;
-use headgate_testkit::oracle::{Multiset, read_export};
+use headgate_testkit::oracle::{Difference, Multiset, read_export};
 use headgate_testkit::serde_json::{Value, json};
 use headgate_testkit::{Settings, headgate, trial};
 
@@ -21,7 +21,7 @@ use headgate_testkit::{Settings, headgate, trial};
 const MIGRATE: &str = "headgate-migrate";
 const ROLES: [&str; 3] = ["headgate-api", "headgate-admin", "headgate-worker"];
 
-/// How long the whole may take, and a migration, and the first look at a source.
+/// How long the whole may take, and a migration, and a worker until it looks at something.
 const LIMIT: Duration = Duration::from_secs(300);
 const MIGRATED_WITHIN: Duration = Duration::from_secs(60);
 const REFRESHED_WITHIN: Duration = Duration::from_secs(30);
@@ -33,7 +33,7 @@ struct Args {
     #[arg(long, value_name = "FILE")]
     pods: PathBuf,
     /// How many resources the practice has.
-    #[arg(long, value_name = "N", default_value_t = 20_000)]
+    #[arg(long, value_name = "N", default_value_t = 60_000)]
     generate: u64,
 }
 
@@ -43,16 +43,9 @@ fn main() -> ExitCode {
 }
 
 async fn run(args: Args) -> Result<bool> {
-    let pods = read_pods(&args.pods)?;
-    let folder = std::env::temp_dir().join(format!("headgate-deployed-{}", std::process::id()));
-    std::fs::create_dir(&folder)?;
     let sandbox = Sandbox::probe();
-    let mut cluster = Cluster::new(pods, sandbox.clone(), &folder)?;
-    let done = tried(&mut cluster, &sandbox, &folder, args.generate).await;
-    // The containers first: they hold the folder.
-    drop(cluster);
-    std::fs::remove_dir_all(&folder)?;
-    let wrong = done?;
+    let mut cluster = Cluster::new(read_pods(&args.pods)?, sandbox.clone())?;
+    let wrong = tried(&mut cluster, &sandbox, args.generate).await?;
     for one in &wrong {
         println!("WRONG     {one}");
     }
@@ -61,15 +54,11 @@ async fn run(args: Args) -> Result<bool> {
 }
 
 /// Everything; returns what is wrong.
-async fn tried(
-    cluster: &mut Cluster,
-    sandbox: &Sandbox,
-    folder: &Path,
-    resources: u64,
-) -> Result<Vec<String>> {
+async fn tried(cluster: &mut Cluster, sandbox: &Sandbox, resources: u64) -> Result<Vec<String>> {
     for one in sandbox.missing() {
         println!("not here  {one}");
     }
+    let folder = cluster.folder().to_path_buf();
     let input = folder.join("input");
     std::fs::create_dir(&input)?;
     let into = input.clone();
@@ -83,7 +72,7 @@ async fn tried(
     let bucket = given("HEADGATE__S3__BUCKET", "");
     let access_key = given("HEADGATE__S3__ACCESS_KEY_ID", "deployed");
     let secret = given("HEADGATE__S3__SECRET_ACCESS_KEY", "deployed-secret");
-    let servers = Servers::start(folder, &input, &bucket, &access_key, &secret).await?;
+    let servers = Servers::start(&folder, &input, &bucket, &access_key, &secret).await?;
     if sandbox.is_contained() {
         servers.admit(worker.gid)?;
     }
@@ -98,8 +87,22 @@ async fn tried(
         }
         println!("as asked  user, group, capabilities, no new privileges, no writable mount: every process");
     }
-    wrong.extend(export(cluster, folder, &input).await?);
-    end(cluster, &mut wrong).await?;
+    let app = onboard(cluster).await?;
+    let expected = Multiset::of_folder(&input)?.sorted();
+    let out = folder.join("undisturbed");
+    let exporting = tokio::spawn(app.clone().export(out.clone()));
+    wrong.extend(compare(&expected, exporting.await??, &out)?);
+    // The same while the worker is told to go, and another comes.
+    let out = folder.join("with-a-rollout");
+    let exporting = tokio::spawn(app.export(out.clone()));
+    wait_until_running(cluster).await?;
+    end(cluster, "headgate-worker", &mut wrong).await?;
+    cluster.start("headgate-worker", &servers)?;
+    cluster.wait_for("headgate-worker", "readiness", &servers).await?;
+    wrong.extend(compare(&expected, exporting.await??, &out)?);
+    for name in ROLES {
+        end(cluster, name, &mut wrong).await?;
+    }
     servers.stop().await?;
     Ok(wrong)
 }
@@ -157,8 +160,34 @@ fn said(status: Option<u16>) -> String {
     status.map_or_else(|| "silent".to_owned(), |status| status.to_string())
 }
 
-/// Onboards a practice by the admin pod, exports it by the public one, and compares.
-async fn export(cluster: &Cluster, folder: &Path, input: &Path) -> Result<Vec<String>> {
+/// A consented app at a practice.
+#[derive(Clone)]
+struct App {
+    base_url: String,
+    client_id: String,
+    key_file: PathBuf,
+}
+
+impl App {
+    /// Exports everything by the real client; returns the seconds it took.
+    async fn export(self, out: PathBuf) -> Result<f64> {
+        let started = Instant::now();
+        let (key_file, out) = (self.key_file.display().to_string(), out.display().to_string());
+        let arguments = [
+            ["export", "--json"].as_slice(),
+            &["--quiet", "--level", "system"],
+            &["--base-url", &self.base_url],
+            &["--client-id", &self.client_id],
+            &["--key", &key_file],
+            &["--out", &out],
+        ];
+        headgate::run(&arguments.concat(), &Settings::new()).await?.success()?;
+        Ok(started.elapsed().as_secs_f64())
+    }
+}
+
+/// A practice, a vendor, an app and a consent, by the admin pod.
+async fn onboard(cluster: &Cluster) -> Result<App> {
     let admin = cluster.admin()?;
     let base_url = format!("{}/trial/fhir/r4", cluster.url("headgate-api", "public"));
     let practice = json!({
@@ -187,62 +216,53 @@ async fn export(cluster: &Cluster, folder: &Path, input: &Path) -> Result<Vec<St
     });
     let client_id = text(&admin.post("apps", &app).await?.expect(201)?.json()?, "client_id")?;
     admin.post("practices/100491/consents", &json!({ "client_id": client_id })).await?.expect(201)?;
-    let (key_file, out) = (folder.join("key.jwk"), folder.join("out"));
+    let key_file = cluster.folder().join("key.jwk");
     std::fs::write(&key_file, key.to_private_jwk()?)?;
-    let (key_file, into) = (key_file.display().to_string(), out.display().to_string());
-    let started = Instant::now();
-    let arguments = [
-        "export",
-        "--json",
-        "--quiet",
-        "--level",
-        "system",
-        "--base-url",
-        &base_url,
-        "--client-id",
-        &client_id,
-        "--key",
-        &key_file,
-        "--out",
-        &into,
-    ];
-    headgate::run(&arguments, &Settings::new()).await?.success()?;
-    let seconds = started.elapsed().as_secs_f64();
-    let (expected, (found, files)) = (Multiset::of_folder(input)?.sorted(), read_export(&out)?);
-    let (expected_len, found) = (expected.len(), found.sorted());
-    println!(
-        "exported  {} of {expected_len} resources in {} files, {seconds:.1} s",
-        found.len(),
-        files.len()
-    );
-    let differences = expected.differences(&found);
-    Ok(differences
-        .iter()
-        .map(|one| {
-            format!("{}: {} lines are missing, {} are too many", one.resource_type, one.missing, one.extra)
-        })
-        .collect())
+    Ok(App { base_url, client_id, key_file })
 }
 
-/// SIGTERM to each, as the kubelet sends it once preStop is over.
-async fn end(cluster: &mut Cluster, wrong: &mut Vec<String>) -> Result<()> {
-    for name in ROLES {
-        let container = cluster.container(name)?;
-        let pod = container.pod().clone();
-        let (peak, limit) = (container.peak_rss() >> 20, pod.memory_bytes >> 20);
-        let within = Duration::from_secs(pod.grace_s - pod.pre_stop_s);
-        let (status, took) = container.terminate(within).await?;
-        println!(
-            "ended     {name:<16} with {status} after {:.1} s of {} s; at its peak {peak} MiB of {limit} MiB",
-            took.as_secs_f64(),
-            within.as_secs()
-        );
-        if !status.success() {
-            wrong.push(format!("{name} ended with {status}:\n{}", container.log_tail()));
+/// Waits until a worker is in the midst of an export.
+async fn wait_until_running(cluster: &Cluster) -> Result<()> {
+    let admin = cluster.admin()?;
+    let until = Instant::now() + REFRESHED_WITHIN;
+    loop {
+        let exports = admin.get("practices/100491/exports").await?.expect(200)?.text();
+        if exports.contains("\"running\"") {
+            return Ok(());
         }
-        if peak > limit {
-            wrong.push(format!("{name} took {peak} MiB of {limit} MiB"));
-        }
+        anyhow::ensure!(Instant::now() < until, "no export is running; give a larger number with --generate");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Line for line; returns what differs.
+fn compare(expected: &Multiset, seconds: f64, out: &Path) -> Result<Vec<String>> {
+    let (found, files) = read_export(out)?;
+    let (of, found, how) = (expected.len(), found.sorted(), out.file_name().unwrap_or_default().display());
+    println!("exported  {how}: {} of {of} resources in {} files, {seconds:.1} s", found.len(), files.len());
+    let wrong = |one: &Difference| {
+        format!("{how}: {}: {} lines are missing, {} are too many", one.resource_type, one.missing, one.extra)
+    };
+    Ok(expected.differences(&found).iter().map(wrong).collect())
+}
+
+/// SIGTERM, as the kubelet sends it once preStop is over.
+async fn end(cluster: &mut Cluster, name: &str, wrong: &mut Vec<String>) -> Result<()> {
+    let container = cluster.container(name)?;
+    let pod = container.pod().clone();
+    let (peak, limit) = (container.peak_rss() >> 20, pod.memory_bytes >> 20);
+    let within = Duration::from_secs(pod.grace_s - pod.pre_stop_s);
+    let (status, took) = container.terminate(within).await?;
+    println!(
+        "ended     {name:<16} with {status} after {:.1} s of {} s; at its peak {peak} MiB of {limit} MiB",
+        took.as_secs_f64(),
+        within.as_secs()
+    );
+    if !status.success() {
+        wrong.push(format!("{name} ended with {status}:\n{}", container.log_tail()));
+    }
+    if peak > limit {
+        wrong.push(format!("{name} took {peak} MiB of {limit} MiB"));
     }
     Ok(())
 }

@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use headgate_auth::admin_token::AdminRole;
 use headgate_auth::{Algorithm, Jwks, PrivateKey};
+use tempfile::TempDir;
 
 use super::{Container, Mount, Pod, Sandbox, Servers};
+use crate::guardian::Guardian;
 use crate::{Admin, answer, ports};
 
 /// The listeners of every process, and their options.
@@ -34,15 +36,20 @@ pub struct Cluster {
     changed: BTreeSet<String>,
     admin_key: PrivateKey,
     sandbox: Sandbox,
-    folder: PathBuf,
+    // Behind the containers: it is dropped after them.
+    folder: TempDir,
+    _guardian: Guardian,
 }
 
 impl Cluster {
     /// Takes over the pods. Nothing is started.
     ///
     /// # Errors
-    /// When a key cannot be made.
-    pub fn new(pods: Vec<Pod>, sandbox: Sandbox, folder: &Path) -> Result<Self> {
+    /// When a key or a folder cannot be made.
+    pub fn new(pods: Vec<Pod>, sandbox: Sandbox) -> Result<Self> {
+        // Its user's alone, as it holds secrets: containers see what is mounted out of it.
+        let folder = tempfile::Builder::new().prefix("headgate-deployed-").tempdir()?;
+        let guardian = Guardian::removes(folder.path())?;
         Ok(Self {
             pods,
             running: BTreeMap::new(),
@@ -51,7 +58,8 @@ impl Cluster {
             changed: BTreeSet::new(),
             admin_key: PrivateKey::generate(Algorithm::Es384)?,
             sandbox,
-            folder: folder.to_path_buf(),
+            folder,
+            _guardian: guardian,
         })
     }
 
@@ -248,7 +256,13 @@ impl Cluster {
         format!("http://127.0.0.1:{number}")
     }
 
+    /// The folder for everything.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     fn folder_of(&self, name: &str) -> PathBuf {
-        self.folder.join(name)
+        self.folder().join(name)
     }
 }
