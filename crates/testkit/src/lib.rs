@@ -30,6 +30,7 @@ mod admin;
 mod answer;
 mod bulk;
 mod collector;
+pub mod deployed;
 pub mod fuzz;
 mod guardian;
 pub mod headgate;
