@@ -15,6 +15,6 @@ mod late_writers;
 mod levels;
 mod privacy;
 mod properties;
-mod telemetry;
 mod relay;
+mod telemetry;
 mod world;
