@@ -148,14 +148,19 @@ def of_scripts(secrets):
 
 
 def of_prometheus(services):
-    """Scrape targets are services, on ports that they listen on."""
+    """Scrape targets are services, and Headgate's are on the port that it listens on."""
     file = ROOT / "deploy/observability/prometheus/prometheus.yaml"
     if not file.exists():
         return
-    for host, port in re.findall(r"\b([a-z][a-z0-9-]*):(\d{4,5})\b", file.read_text()):
-        if host not in services and host != "localhost":
+    jobs = yaml.safe_load(file.read_text())["scrape_configs"]
+    targets = [t for job in jobs for static in job.get("static_configs", []) for t in static["targets"]]
+    targets += [f"{n}:{dns['port']}" for job in jobs for dns in job.get("dns_sd_configs", []) for n in dns["names"]]
+    for target in targets:
+        host, port = target.split(":")
+        listen = services.get(host, {}).get("environment", {}).get("HEADGATE__SERVER__PRIVATE_LISTEN")
+        if host != "localhost" and host not in services:
             yield f"prometheus.yaml: there is no service {host}"
-        elif f":{port}" not in yaml.safe_dump(services.get(host, {})) and host in ("api", "worker"):
+        elif listen and not listen.endswith(f":{port}"):
             yield f"prometheus.yaml: {host} does not listen on {port}"
 
 
