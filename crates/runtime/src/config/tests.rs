@@ -231,7 +231,10 @@ fn the_configuration_for_production_lacks_nothing_but_secrets() {
     }
     let ConfigError::Options(missing) = load(Role::Api, &[]).unwrap_err() else { panic!("it is read") };
     let [first, second] = &missing[..] else { panic!("{missing:?}") };
-    assert!(first.starts_with("database.url: ") && second.starts_with("keys.encryption_key: "), "{missing:?}");
+    assert!(
+        first.starts_with("database.url: ") && second.starts_with("keys.encryption_key: "),
+        "{missing:?}"
+    );
 
     // What is for development or for one machine is not in it.
     assert!(!config.jwks.allow_insecure && config.admin.builtin_jwks_file.is_empty());
