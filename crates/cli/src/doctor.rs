@@ -5,6 +5,7 @@
 
 mod bucket;
 mod clock;
+mod collector;
 mod configuration;
 mod database;
 mod finding;
@@ -121,6 +122,7 @@ impl Doctor {
             self.note("public URL", public_url::check(config)).await;
             self.note("issuers of tokens", issuers::check(config)).await;
         }
+        self.note("collector", collector::check(config)).await;
         if let (true, Some(store)) = (roles.worker, migrated) {
             let defaults = sources::defaults(config, self.patience);
             let checks = known.iter().map(|practice| {
