@@ -37,8 +37,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::error::{ApiError, Surface};
-use crate::layers;
 use crate::state::ApiState;
+use crate::{layers, measure};
 
 pub use document::openapi_document;
 
@@ -53,6 +53,7 @@ pub fn admin_router(state: ApiState) -> Router {
         .method_not_allowed_fallback(async || Problem(ApiError::OtherMethod))
         .layer(middleware::from_fn_with_state(state.clone(), idempotency::once))
         .layer(middleware::from_fn_with_state(state.clone(), access::guard))
+        .layer(middleware::from_fn(measure::admin))
         .with_state(state);
     layers::wrap(router, Surface::Admin)
 }

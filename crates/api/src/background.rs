@@ -4,6 +4,9 @@
 use std::future::Future;
 use std::time::Duration;
 
+use chrono::Utc;
+use headgate_metrics::auth::SIGNING_KEY_AGE;
+use headgate_metrics::database::{CONNECTION_COUNT, CONNECTION_MAX};
 use tokio::time::{Interval, MissedTickBehavior};
 
 use crate::keys;
@@ -15,9 +18,12 @@ const SEAL_EVERY: Duration = Duration::from_secs(10);
 /// How often refusals are written down: however many there are, each app and reason costs one statement.
 const COUNT_EVERY: Duration = Duration::from_secs(1);
 
+/// How often this process measures itself.
+const MEASURE_EVERY: Duration = Duration::from_secs(5);
+
 /// Runs until `stop`. What fails is logged and tried again at its next turn.
 pub async fn background(state: ApiState, stop: impl Future<Output = ()>) {
-    let work = async { tokio::join!(keep_keys(&state), seal(&state), count(&state)) };
+    let work = async { tokio::join!(keep_keys(&state), seal(&state), count(&state), measure(&state)) };
     tokio::select! {
         _ = work => {}
         () = stop => {}
@@ -70,6 +76,23 @@ async fn count(state: &ApiState) {
     loop {
         turns.tick().await;
         state.refusals().flush(state.store()).await;
+    }
+}
+
+/// Gauges of this process.
+async fn measure(state: &ApiState) {
+    let mut turns = every(MEASURE_EVERY);
+    loop {
+        turns.tick().await;
+        let pool = state.store().pool_state();
+        let name = || ("db.client.connection.pool.name", "control".into());
+        let state_of = |of: &'static str| ("db.client.connection.state", of.into());
+        CONNECTION_COUNT.set(pool.used.into(), &[name(), state_of("used")]);
+        CONNECTION_COUNT.set(pool.idle.into(), &[name(), state_of("idle")]);
+        CONNECTION_MAX.set(pool.max.into(), &[name()]);
+        if let Some(age) = state.keys().signing_age(Utc::now()) {
+            SIGNING_KEY_AGE.set(age.as_secs_f64(), &[]);
+        }
     }
 }
 

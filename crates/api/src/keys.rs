@@ -137,6 +137,13 @@ impl Keys {
         }
     }
 
+    /// How old the key is that signs.
+    pub(crate) fn signing_age(&self, now: DateTime<Utc>) -> Option<Duration> {
+        let signs = |key: &&Known| key.signs_from <= now && key.verifies(now);
+        let newest = self.known().iter().filter(signs).map(|key| key.created_at).max()?;
+        (now - newest).to_std().ok()
+    }
+
     /// Looks at what the control database has.
     ///
     /// # Errors
@@ -207,7 +214,8 @@ impl Keys {
 }
 
 /// What a stored key is sealed for, so that it is good in its own row only.
-fn sealing_context(kid: &str) -> String {
+#[must_use]
+pub fn sealing_context(kid: &str) -> String {
     format!("signing_key {kid}")
 }
 

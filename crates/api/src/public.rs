@@ -10,17 +10,20 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use headgate_domain::PracticeNumber;
+use headgate_domain::practice::Practice;
 use http::Method;
 use http::request::Parts;
+use tracing::{Instrument as _, Span};
 
 use crate::config::beside;
 use crate::error::{ApiError, Surface};
 use crate::extract::practice::{authority, is_host_of, resolve};
+use crate::measure::{Active, Answered};
 use crate::respond::Reason;
 use crate::route::{self, Operation};
 use crate::state::ApiState;
 use crate::token::Endpoint;
-use crate::{endpoints, export, group, jwks, layers, metadata, smart_configuration, token};
+use crate::{endpoints, export, group, jwks, layers, measure, metadata, smart_configuration, token};
 
 /// The router of everything that apps talk to.
 pub fn public_router(state: ApiState) -> Router {
@@ -32,23 +35,39 @@ struct Walk {
     surface: Surface,
     operation: &'static str,
     practice: Option<PracticeNumber>,
+    span: Span,
+}
+
+impl Walk {
+    /// Notes what is asked for, and begins its span.
+    fn to(&mut self, operation: &'static str, method: &Method) -> Span {
+        self.operation = operation;
+        self.span = measure::span(method, operation);
+        self.span.clone()
+    }
 }
 
 async fn serve(State(state): State<ApiState>, request: Request) -> Response {
     let started = Instant::now();
     let method = request.method().clone();
-    let mut walk = Walk { surface: Surface::Fhir, operation: "none", practice: None };
+    let _active = Active::on("public", &method);
+    let mut walk = Walk { surface: Surface::Fhir, operation: "none", practice: None, span: Span::none() };
     let response = match dispatch(&state, request, &mut walk).await {
         Ok(response) => response,
         Err(error) => error.respond(walk.surface),
     };
+    let reason = response.extensions().get::<Reason>().map(|reason| reason.0);
+    let (operation, practice, took) = (walk.operation, walk.practice, started.elapsed());
+    let answered = Answered { method: &method, operation, practice, status: response.status(), reason, took };
+    answered.measure(&walk.span);
     tracing::info!(
+        parent: &walk.span,
         %method,
-        operation = walk.operation,
-        practice = walk.practice.map(PracticeNumber::get),
+        operation,
+        practice = practice.map(PracticeNumber::get),
         status = response.status().as_u16(),
-        reason = response.extensions().get::<Reason>().map(|reason| reason.0),
-        ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        reason,
+        ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
         "request"
     );
     response
@@ -61,54 +80,68 @@ async fn dispatch(state: &ApiState, request: Request, walk: &mut Walk) -> Result
     if is_host_of(&authority, &state.config().public_base_url) {
         if let Some(token_path) = state.config().own_token_path() {
             if let Some(operation) = Operation::of_tokens(path, token_path) {
-                (walk.surface, walk.operation) = (operation.surface(), operation.name());
+                walk.surface = operation.surface();
+                let span = walk.to(operation.name(), &request.method);
                 operation.check_method(&request.method)?;
-                return of_tokens(state, &operation, Endpoint::Shared, &request, body).await;
+                return of_tokens(state, &operation, Endpoint::Shared, &request, body).instrument(span).await;
             }
             if path == beside(token_path, "certs") {
-                walk.operation = "jwks";
+                walk.to("jwks", &request.method);
                 route::check(&request.method, "GET, HEAD")?;
                 return Ok(jwks::show(state));
             }
         }
         if path == endpoints::PATH {
-            walk.operation = "endpoints";
+            let span = walk.to("endpoints", &request.method);
             route::check(&request.method, "GET, HEAD")?;
-            return endpoints::show(state).await;
+            return endpoints::show(state).instrument(span).await;
         }
     }
     let (practice, rest) = match resolve(state, &authority, path).await {
         // Of a practice whose base URL has a path, or of several.
         Err(ApiError::NoSuchPlace) if path == smart_configuration::PATH => {
-            walk.operation = "smart_configuration";
+            let span = walk.to("smart_configuration", &request.method);
             route::check(&request.method, "GET, HEAD")?;
-            return smart_configuration::show_at_origin(state, &authority).await;
+            return smart_configuration::show_at_origin(state, &authority).instrument(span).await;
         }
         found => found?,
     };
     walk.practice = Some(practice.number);
     let operation = Operation::at(rest, state.config().own_token_path()).ok_or(ApiError::NoSuchPlace)?;
-    (walk.surface, walk.operation) = (operation.surface(), operation.name());
+    walk.surface = operation.surface();
+    let span = walk.to(operation.name(), &request.method);
     operation.check_method(&request.method)?;
+    of_practice(state, &practice, operation, rest, &request, body).instrument(span).await
+}
+
+/// What stands below a practice's base URL.
+async fn of_practice(
+    state: &ApiState,
+    practice: &Practice,
+    operation: Operation,
+    rest: &str,
+    request: &Parts,
+    body: Body,
+) -> Result<Response, ApiError> {
     match operation {
-        Operation::Metadata => metadata::show(state, &practice).await,
-        Operation::SmartConfiguration => Ok(smart_configuration::show(state, &practice)),
+        Operation::Metadata => metadata::show(state, practice).await,
+        Operation::SmartConfiguration => Ok(smart_configuration::show(state, practice)),
         Operation::Token | Operation::Introspection | Operation::Revocation => {
-            of_tokens(state, &operation, Endpoint::Of(&practice), &request, body).await
+            of_tokens(state, &operation, Endpoint::Of(practice), request, body).await
         }
-        Operation::Groups => group::search(state, &practice, &request).await,
-        Operation::Group(id) => group::read(state, &practice, &id, &request.headers).await,
-        Operation::KickOff(level) => export::kick_off(state, &practice, level, rest, &request, body).await,
+        Operation::Groups => group::search(state, practice, request).await,
+        Operation::Group(id) => group::read(state, practice, &id, &request.headers).await,
+        Operation::KickOff(level) => export::kick_off(state, practice, level, rest, request, body).await,
         Operation::Status(id) if request.method == Method::DELETE => {
-            export::cancel(state, &practice, id.as_ref(), &request.headers).await
+            export::cancel(state, practice, id.as_ref(), &request.headers).await
         }
-        Operation::Status(id) => export::status(state, &practice, id.as_ref(), &request).await,
-        Operation::Statuses => export::list(state, &practice, &request.headers).await,
+        Operation::Status(id) => export::status(state, practice, id.as_ref(), request).await,
+        Operation::Statuses => export::list(state, practice, &request.headers).await,
         Operation::File(id, name) => {
-            export::file(state, &practice, id.as_ref(), &name, &request.method, &request.headers).await
+            export::file(state, practice, id.as_ref(), &name, &request.method, &request.headers).await
         }
         Operation::Attachment(id) => {
-            export::attachment(state, &practice, &id, &request.method, &request.headers).await
+            export::attachment(state, practice, &id, &request.method, &request.headers).await
         }
     }
 }

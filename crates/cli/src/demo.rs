@@ -27,7 +27,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use headgate_local::postgres;
-use headgate_runtime::{Lifecycle, exit, telemetry};
+use headgate_runtime::{Lifecycle, exit};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::failure::{Failure, with_causes};
@@ -78,7 +78,7 @@ pub async fn run(args: DemoArgs) -> Result<(), Failure> {
     listen_for_signals(&life).map_err(|error| Failure::software(format!("no signals: {error}")))?;
     let folder = Folder::open(args.dir.as_deref()).map_err(Failure::config)?;
     let log = folder.log().map_err(Failure::config)?;
-    telemetry::init_to_file(&engine::log_settings()?, log)?;
+    engine::begin_telemetry(log)?;
 
     let mut running = Running::default();
     let interrupted = || Failure::with_status(INTERRUPTED, "interrupted");

@@ -3,6 +3,7 @@
 use aws_sdk_s3::types::{Delete, ObjectIdentifier};
 
 use crate::error::refused;
+use crate::observe::observed;
 use crate::{ObjectError, Objects, Result};
 
 /// Most keys of one request (S3, DeleteObjects).
@@ -38,7 +39,7 @@ impl Objects {
     pub async fn delete(&self, keys: impl IntoIterator<Item = String>) -> Result<()> {
         let mut keys = keys.into_iter().peekable();
         while keys.peek().is_some() {
-            self.delete_batch(keys.by_ref().take(BATCH)).await?;
+            observed("delete", "DeleteObjects", self.delete_batch(keys.by_ref().take(BATCH))).await?;
         }
         Ok(())
     }

@@ -14,6 +14,7 @@ mod delete;
 mod error;
 mod link;
 mod list;
+mod observe;
 mod put;
 mod signer;
 #[cfg(test)]
@@ -32,6 +33,7 @@ pub use signer::LinkSigner;
 
 use error::refused;
 use link::LastCredentials;
+use observe::observed;
 
 /// Result of this crate.
 pub type Result<T> = std::result::Result<T, ObjectError>;
@@ -53,7 +55,10 @@ impl Objects {
     /// # Errors
     /// When it is not, or the server does not answer.
     pub async fn check(&self) -> Result<()> {
-        self.client.head_bucket().bucket(&self.bucket).send().await.map_err(refused("find the bucket"))?;
+        observed("check", "HeadBucket", async {
+            self.client.head_bucket().bucket(&self.bucket).send().await.map_err(refused("find the bucket"))
+        })
+        .await?;
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! Listing.
 
 use crate::error::refused;
+use crate::observe::observed;
 use crate::{Objects, Result};
 
 impl Objects {
@@ -13,9 +14,11 @@ impl Objects {
         let mut pages =
             self.client.list_objects_v2().bucket(&self.bucket).prefix(prefix).into_paginator().send();
         while keys.len() < limit
-            && let Some(page) = pages.next().await
+            && let Some(page) = observed("list", "ListObjectsV2", async {
+                pages.next().await.transpose().map_err(refused("list objects"))
+            })
+            .await?
         {
-            let page = page.map_err(refused("list objects"))?;
             keys.extend(page.contents.unwrap_or_default().into_iter().filter_map(|object| object.key));
         }
         keys.truncate(limit);

@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 
 use crate::error::refused;
+use crate::observe::observed;
 use crate::{ObjectError, Objects, Result};
 
 /// What the server knows of an object.
@@ -26,6 +27,17 @@ impl Objects {
     /// When the server refuses (also because the checksum does not fit: then nothing is stored), does not
     /// answer, or answers with another checksum or length.
     pub async fn put(
+        &self,
+        key: &str,
+        body: Bytes,
+        content_type: &str,
+        encoding: Option<&str>,
+        crc32: u32,
+    ) -> Result<()> {
+        observed("put", "PutObject", self.send(key, body, content_type, encoding, crc32)).await
+    }
+
+    async fn send(
         &self,
         key: &str,
         body: Bytes,
@@ -74,7 +86,9 @@ impl Objects {
     pub async fn head(&self, key: &str) -> Result<Option<Head>> {
         let head =
             self.client.head_object().bucket(&self.bucket).key(key).checksum_mode(ChecksumMode::Enabled);
-        match head.send().await.map_err(refused("look at an object")) {
+        let asked =
+            observed("head", "HeadObject", async { head.send().await.map_err(refused("look at an object")) });
+        match asked.await {
             Ok(head) => Ok(Some(Head {
                 bytes: head.content_length().and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or_default(),
                 crc32: head.checksum_crc32().and_then(from_header),

@@ -21,6 +21,7 @@ mod poll;
 mod s3;
 mod server;
 mod source;
+mod telemetry;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -48,6 +49,7 @@ pub use poll::Poll;
 pub use s3::{PayloadSigning, S3};
 pub use server::Server;
 pub use source::Source;
+pub use telemetry::{OtlpProtocol, Telemetry};
 pub use tls::Tls;
 pub use token::{External, Token};
 pub use worker::Worker;
@@ -97,6 +99,8 @@ pub struct Config {
     pub drain: Drain,
     /// Logging.
     pub log: Log,
+    /// Traces, metrics and logs for a collector.
+    pub telemetry: Telemetry,
 }
 
 /// What the process is going to do: which options it cannot do without.
@@ -186,6 +190,7 @@ impl Config {
         self.source.check(&mut checks);
         self.drain.check(&mut checks);
         self.log.check(&mut checks);
+        self.telemetry.check(&mut checks);
         let problems = checks.into_problems();
         if problems.is_empty() { Ok(()) } else { Err(ConfigError::Options(problems)) }
     }

@@ -50,6 +50,10 @@ pub struct StepLease {
     pub fence: i64,
     /// Acquisitions of this step without success, this one included.
     pub attempts: i32,
+    /// W3C trace context of the kick-off.
+    pub trace_parent: Option<String>,
+    /// Time since the kick-off.
+    pub age: Duration,
 }
 
 /// A lease of the plan step.
@@ -113,6 +117,12 @@ pub struct ShardLease {
     pub source_replica: bool,
     /// How far every reading connection must have come.
     pub source_lsn: String,
+    /// W3C trace context of the kick-off.
+    pub trace_parent: Option<String>,
+    /// Whether it was taken from a worker whose lease had expired.
+    pub rescued: bool,
+    /// How long it was runnable before it was taken.
+    pub waited: Option<Duration>,
 }
 
 /// What [`Store::acquire_step`] handed out.
@@ -160,7 +170,8 @@ impl Store {
                       AND (lease_token IS NULL OR lease_expires_at <= clock_timestamp())
                       AND (retry_at IS NULL OR retry_at <= clock_timestamp())
                     ORDER BY ended_at LIMIT 1 FOR UPDATE SKIP LOCKED)
-            RETURNING practice_number, export_id, lease_token AS "lease_token!", fence, attempts"#,
+            RETURNING practice_number, export_id, lease_token AS "lease_token!", fence, attempts, trace_parent,
+                      extract(epoch FROM clock_timestamp() - accepted_at)::double precision AS "age_s!""#,
             worker,
             interval(limits.lease),
         )
@@ -184,11 +195,13 @@ impl Store {
                       AND attempts < $3
                       AND EXISTS (SELECT FROM headgate.authority a
                                    WHERE a.practice_number = x.practice_number AND a.consent_id = x.consent_id)
+                      AND NOT EXISTS (SELECT FROM headgate.pause p WHERE p.practice_number = x.practice_number)
                       AND NOT EXISTS (SELECT FROM headgate.shard s
                                        WHERE s.practice_number = x.practice_number AND s.export_id = x.export_id
                                          AND s.state <> 'done')
                     ORDER BY accepted_at LIMIT 1 FOR UPDATE SKIP LOCKED)
-            RETURNING practice_number, export_id, lease_token AS "lease_token!", fence, attempts"#,
+            RETURNING practice_number, export_id, lease_token AS "lease_token!", fence, attempts, trace_parent,
+                      extract(epoch FROM clock_timestamp() - accepted_at)::double precision AS "age_s!""#,
             worker,
             interval(limits.lease),
             limits.max_attempts,
@@ -213,6 +226,7 @@ impl Store {
                       AND x.attempts < $3
                       AND EXISTS (SELECT FROM headgate.authority a
                                    WHERE a.practice_number = x.practice_number AND a.consent_id = x.consent_id)
+                      AND NOT EXISTS (SELECT FROM headgate.pause p WHERE p.practice_number = x.practice_number)
                       -- What is left is read by reference, and shards are still to be done that refer to it.
                       AND NOT (x.state = 'planning'
                                AND NOT EXISTS (SELECT FROM headgate.export_stream t
@@ -227,7 +241,8 @@ impl Store {
                                  AND p.lease_expires_at > clock_timestamp()),
                              x.accepted_at
                     LIMIT 1 FOR UPDATE SKIP LOCKED)
-            RETURNING practice_number, export_id, lease_token AS "lease_token!", fence, attempts"#,
+            RETURNING practice_number, export_id, lease_token AS "lease_token!", fence, attempts, trace_parent,
+                      extract(epoch FROM clock_timestamp() - accepted_at)::double precision AS "age_s!""#,
             worker,
             interval(limits.lease),
             limits.max_attempts,
@@ -246,6 +261,8 @@ impl Store {
              WHERE practice_number = (
                    SELECT practice_number FROM headgate.source_catalog
                     WHERE (refreshed_at IS NULL OR requested_at > refreshed_at)
+                      AND NOT EXISTS (SELECT FROM headgate.pause p
+                                       WHERE p.practice_number = headgate.source_catalog.practice_number)
                       AND (lease_token IS NULL OR lease_expires_at <= clock_timestamp())
                       AND (retry_at IS NULL OR retry_at <= clock_timestamp())
                     ORDER BY requested_at LIMIT 1 FOR UPDATE SKIP LOCKED)
@@ -285,11 +302,15 @@ impl Store {
             of_practice AS (SELECT practice_number, sum(shards)::bigint AS shards FROM running GROUP BY practice_number),
             of_app AS (SELECT client_id, sum(shards)::bigint AS shards FROM running GROUP BY client_id),
             chosen AS (
-                SELECT e.practice_number, e.export_id, next.stream, next.shard
+                SELECT e.practice_number, e.export_id, next.stream, next.shard, next.ready_since, next.abandoned
                   FROM headgate.export e
                   JOIN headgate.authority USING (practice_number, consent_id)
                  CROSS JOIN LATERAL (
-                       SELECT s.stream, s.shard FROM headgate.shard s
+                       SELECT s.stream, s.shard,
+                              greatest(s.ready_since, s.retry_at,
+                                       CASE WHEN s.state = 'leased' THEN s.lease_expires_at END) AS ready_since,
+                              s.state = 'leased' AS abandoned
+                         FROM headgate.shard s
                         WHERE s.practice_number = e.practice_number AND s.export_id = e.export_id
                           AND s.state IN ('ready', 'leased')
                           AND (s.state = 'ready' OR s.lease_expires_at <= clock_timestamp())
@@ -299,13 +320,16 @@ impl Store {
                   LEFT JOIN of_practice ON of_practice.practice_number = e.practice_number
                   LEFT JOIN of_app ON of_app.client_id = e.client_id
                  WHERE e.state IN ('planning', 'running')
+                   AND NOT EXISTS (SELECT FROM headgate.pause p WHERE p.practice_number = e.practice_number)
                    AND coalesce(of_practice.shards, 0) < $4 AND coalesce(of_app.shards, 0) < $5
                  ORDER BY coalesce(of_practice.shards, 0), coalesce(of_app.shards, 0), e.accepted_at, e.export_id
                  LIMIT 1)
             UPDATE headgate.shard s
                SET state = 'leased', lease_token = gen_random_uuid(), lease_worker = $1,
                    lease_expires_at = clock_timestamp() + $2, fence = s.fence + 1, attempts = s.attempts + 1,
-                   acquisitions = s.acquisitions + 1, retry_at = NULL
+                   acquisitions = s.acquisitions + 1, retry_at = NULL, leased_at = clock_timestamp(),
+                   busy_s = s.busy_s + CASE WHEN chosen.abandoned AND s.leased_at IS NOT NULL
+                       THEN extract(epoch FROM s.lease_expires_at - s.leased_at) ELSE 0 END
               FROM chosen
               JOIN headgate.export e USING (practice_number, export_id)
               JOIN headgate.export_stream t USING (practice_number, export_id, stream)
@@ -315,6 +339,8 @@ impl Store {
             RETURNING s.practice_number, s.export_id, s.stream, s.shard, s.lease_token AS "lease_token!", s.fence,
                       s.attempts, s.slice, s.cursor, s.first_number, s.number_count, t.resource_type, t.relation,
                       e.level, e.of_patients, e.since, e.selection, e.types, e.source_replica, e.source_lsn, t.access_path,
+                      e.trace_parent, chosen.abandoned AS "abandoned!",
+                      extract(epoch FROM clock_timestamp() - chosen.ready_since)::double precision AS waited_s,
                       ARRAY(SELECT DISTINCT r.resource_type FROM headgate.export_stream r
                              WHERE r.practice_number = e.practice_number AND r.export_id = e.export_id
                                AND r.access_path = 'reference') AS "by_reference!""#,
@@ -337,6 +363,8 @@ struct StepRow {
     lease_token: Uuid,
     fence: i64,
     attempts: i32,
+    trace_parent: Option<String>,
+    age_s: f64,
 }
 
 impl TryFrom<StepRow> for StepLease {
@@ -349,6 +377,8 @@ impl TryFrom<StepRow> for StepLease {
             token: row.lease_token,
             fence: row.fence,
             attempts: row.attempts,
+            trace_parent: row.trace_parent,
+            age: seconds(row.age_s),
         })
     }
 }
@@ -376,6 +406,9 @@ struct ShardRow {
     source_lsn: Option<String>,
     access_path: String,
     by_reference: Vec<String>,
+    trace_parent: Option<String>,
+    abandoned: bool,
+    waited_s: Option<f64>,
 }
 
 impl TryFrom<ShardRow> for ShardLease {
@@ -406,12 +439,20 @@ impl TryFrom<ShardRow> for ShardLease {
             since: row.since,
             source_replica: row.source_replica.ok_or_else(|| unplanned("source_replica"))?,
             source_lsn: row.source_lsn.ok_or_else(|| unplanned("source_lsn"))?,
+            trace_parent: row.trace_parent,
+            rescued: row.abandoned,
+            waited: row.waited_s.map(seconds),
         })
     }
 }
 
 fn each<T: std::str::FromStr>(names: &[String], table: &'static str, column: &'static str) -> Result<Vec<T>> {
     names.iter().map(|name| parsed(name, table, column)).collect()
+}
+
+/// A span of time as the database gives it, in seconds.
+pub(crate) fn seconds(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX)
 }
 
 /// Reads a practice number from a row.

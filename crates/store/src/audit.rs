@@ -2,6 +2,8 @@
 //! row is impossible. Never any patient's data.
 
 use headgate_domain::{ClientId, ExportId, PracticeNumber};
+use headgate_metrics::exports;
+use headgate_metrics::lifecycle::AUDIT_WRITE_FAILURES;
 use sqlx::PgConnection;
 
 use crate::idempotency::{self, Idempotency};
@@ -102,7 +104,7 @@ pub(crate) async fn record(connection: &mut PgConnection, audit: &Audit) -> Resu
     if let Some(key) = &audit.idempotency {
         idempotency::use_up(connection, key).await?;
     }
-    sqlx::query!(
+    let written = sqlx::query!(
         "/* audit::record */
          INSERT INTO headgate.audit_event (actor, action, practice_number, client_id, export_id, detail)
          VALUES ($1, $2, $3, $4, $5, $6)",
@@ -114,6 +116,26 @@ pub(crate) async fn record(connection: &mut PgConnection, audit: &Audit) -> Resu
         audit.detail,
     )
     .execute(connection)
-    .await?;
+    .await;
+    if let Err(error) = written {
+        AUDIT_WRITE_FAILURES.add(1, &[]);
+        return Err(error.into());
+    }
+    count(audit);
     Ok(())
+}
+
+/// Every way in which an export ends writes one fact, so here they are counted. (A transaction that fails after it counts
+/// once too often, which is rare.)
+fn count(audit: &Audit) {
+    let outcome = match audit.action {
+        "export.completed" => "completed",
+        "export.failed" => "failed",
+        "export.cancelled" => "cancelled",
+        "export.revoked" => "revoked",
+        "export.expired" => "expired",
+        _ => return,
+    };
+    let practice = audit.practice.map_or(0, PracticeNumber::get);
+    exports::FINISHED.add(1, &[("practice", practice.into()), ("outcome", outcome.into())]);
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use apalis::prelude::{BoxDynError, Data, TaskBuilder, WorkerBuilder};
 use apalis_postgres::{Config, PostgresStorage};
 use headgate_domain::PracticeNumber;
+use headgate_metrics::database::DOORBELLS;
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use tokio::sync::Notify;
@@ -69,6 +70,7 @@ async fn answer(
     _doorbell: serde_json::Value,
     wake: Data<Arc<Notify>>,
 ) -> std::result::Result<(), BoxDynError> {
+    DOORBELLS.add(1, &[]);
     wake.notify_one();
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! What can go wrong with the control database. Texts carry SQLSTATE and constraint, never a row's content.
 
+use headgate_metrics::database::CONNECTION_TIMEOUTS;
+
 /// Result of the store.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -12,6 +14,9 @@ pub enum Error {
     /// The schema is not one that this program knows.
     #[error("{0}")]
     Schema(String),
+    /// The schema is absent, older than this program needs, or not granted to our role yet: `headgate migrate` helps.
+    #[error("{0}")]
+    Unmigrated(String),
     /// A row holds what no version of this program writes.
     #[error("inconsistent row in {table}.{column}")]
     Inconsistent {
@@ -122,6 +127,9 @@ impl From<sqlx::Error> for Error {
             if e.is_foreign_key_violation() {
                 return Error::Missing { constraint };
             }
+        }
+        if matches!(error, sqlx::Error::PoolTimedOut) {
+            CONNECTION_TIMEOUTS.add(1, &[("db.client.connection.pool.name", "control".into())]);
         }
         Error::Database(Opaque(error))
     }

@@ -61,8 +61,8 @@ impl Keeper {
         Ok(Self { connection: PgConnection::connect(url).await? })
     }
 
-    /// Of the given leases, those whose export must stop: it is no longer live, or the authority it runs
-    /// under is gone.
+    /// Of the given leases, those whose export must stop: it is no longer live, the authority it runs under is
+    /// gone, or its practice is drained.
     ///
     /// # Errors
     /// When the database fails.
@@ -88,7 +88,9 @@ impl Keeper {
                    SELECT FROM headgate.export e
                      JOIN headgate.authority USING (practice_number, consent_id)
                     WHERE e.practice_number = held.practice_number AND e.export_id = held.export_id
-                      AND e.state IN ('accepted', 'planning', 'running', 'finishing'))"#,
+                      AND e.state IN ('accepted', 'planning', 'running', 'finishing'))
+                OR EXISTS (SELECT FROM headgate.pause p
+                            WHERE p.practice_number = held.practice_number AND p.drains)"#,
             &tokens,
             &practices,
             &exports,

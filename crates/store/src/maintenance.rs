@@ -28,17 +28,25 @@ pub enum Task {
 }
 
 impl Task {
+    const ALL: [Self; 7] =
+        [Task::Expire, Task::Reconcile, Task::Replay, Task::Queue, Task::Refresh, Task::Sweep, Task::Forget];
+
+    /// Its name in the table.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Task::Expire => "expire",
+            Task::Reconcile => "reconcile",
+            Task::Replay => "replay",
+            Task::Queue => "queue",
+            Task::Refresh => "refresh",
+            Task::Sweep => "sweep",
+            Task::Forget => "forget",
+        }
+    }
+
     fn from_name(name: &str) -> Option<Self> {
-        Some(match name {
-            "expire" => Task::Expire,
-            "reconcile" => Task::Reconcile,
-            "replay" => Task::Replay,
-            "queue" => Task::Queue,
-            "refresh" => Task::Refresh,
-            "sweep" => Task::Sweep,
-            "forget" => Task::Forget,
-            _ => return None,
-        })
+        Self::ALL.into_iter().find(|task| task.name() == name)
     }
 }
 

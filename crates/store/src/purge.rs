@@ -28,11 +28,12 @@ impl Store {
         .await?)
     }
 
-    /// Notes that the export's objects are gone, and gives the lease back. `objects` were deleted now.
+    /// Notes that the export's objects are gone, and gives the lease back. `objects` were deleted now. Returns whether
+    /// they had been gone before: then what was found now was nobody's.
     ///
     /// # Errors
     /// [`crate::Error::LeaseLost`]; or when the database fails.
-    pub async fn purged(&self, lease: &StepLease, objects: u64) -> Result<()> {
+    pub async fn purged(&self, lease: &StepLease, objects: u64) -> Result<bool> {
         let mut tx = self.begin().await?;
         let moved = sqlx::query!(
             "/* purged */
@@ -50,6 +51,7 @@ impl Store {
         if moved.rows_affected() != 1 {
             return Err(crate::Error::LeaseLost);
         }
+        let again = was_purged(&mut tx, lease).await?;
         forget_patients(&mut tx, lease).await?;
         let fact = Audit::new("headgate", "export.purged")
             .at(lease.practice)
@@ -57,8 +59,21 @@ impl Store {
             .with(serde_json::json!({ "objects": objects }));
         audit::record(&mut tx, &fact).await?;
         tx.commit().await?;
-        Ok(())
+        Ok(again)
     }
+}
+
+/// Whether the trail says that the export was purged before.
+async fn was_purged(connection: &mut PgConnection, lease: &StepLease) -> Result<bool> {
+    Ok(sqlx::query_scalar!(
+        r#"/* was_purged */
+        SELECT EXISTS (SELECT FROM headgate.audit_event
+                        WHERE practice_number = $1 AND export_id = $2 AND action = 'export.purged') AS "again!""#,
+        lease.practice.get(),
+        lease.export.as_str(),
+    )
+    .fetch_one(connection)
+    .await?)
 }
 
 /// An export that is purged needs neither its cohort nor its cursors any more, and both name patients. Only where

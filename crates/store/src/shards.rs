@@ -69,7 +69,9 @@ impl Store {
              UPDATE headgate.shard s
                 SET cursor = $6, resources = resources + $7, bytes = bytes + $8, files = files + $9, attempts = 0,
                     state = CASE WHEN $10 THEN 'done' ELSE state END,
-                    done_at = CASE WHEN $10 THEN clock_timestamp() END,
+                    done_at = CASE WHEN $10 THEN clock_timestamp() END, published_at = clock_timestamp(),
+                    busy_s = busy_s + CASE WHEN $10 AND leased_at IS NOT NULL
+                        THEN extract(epoch FROM clock_timestamp() - leased_at) ELSE 0 END,
                     lease_token = CASE WHEN $10 THEN NULL ELSE lease_token END,
                     lease_expires_at = CASE WHEN $10 THEN NULL ELSE lease_expires_at END
               WHERE practice_number = $1 AND export_id = $2 AND stream = $3 AND shard = $4
@@ -117,7 +119,8 @@ impl Store {
             "/* release_shard */
              UPDATE headgate.shard
                 SET state = 'ready', lease_token = NULL, lease_expires_at = NULL, lease_worker = NULL,
-                    retry_at = clock_timestamp() + $6,
+                    retry_at = clock_timestamp() + $6, ready_since = clock_timestamp() + $6,
+                    busy_s = busy_s + coalesce(extract(epoch FROM clock_timestamp() - leased_at), 0),
                     attempts = greatest(attempts - CASE WHEN $7 THEN 1 ELSE 0 END, 0)
               WHERE practice_number = $1 AND export_id = $2 AND stream = $3 AND shard = $4
                 AND state = 'leased' AND lease_token = $5",
@@ -144,7 +147,8 @@ impl Store {
         let moved = sqlx::query!(
             "/* quarantine_shard */
              UPDATE headgate.shard
-                SET state = 'quarantined', failure = $6, lease_token = NULL, lease_expires_at = NULL
+                SET state = 'quarantined', failure = $6, lease_token = NULL, lease_expires_at = NULL,
+                    busy_s = busy_s + coalesce(extract(epoch FROM clock_timestamp() - leased_at), 0)
               WHERE practice_number = $1 AND export_id = $2 AND stream = $3 AND shard = $4
                 AND state = 'leased' AND lease_token = $5 AND lease_expires_at > clock_timestamp()",
             lease.practice.get(),

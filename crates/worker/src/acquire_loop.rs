@@ -1,25 +1,27 @@
 //! Takes work as long as there are free hands, then waits for a doorbell, a free hand, or a while.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use headgate_metrics::lifecycle;
 use headgate_store::{Acquired, LeaseKind, ShardLease, StepLease};
 use rand::Rng;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::{Instrument as _, Span};
 
 use crate::context::Context;
 use crate::error::{Error, Fate, rest};
-use crate::{finish, plan, purge, refresh, shard};
+use crate::trace::ShardAttempt;
+use crate::{finish, plan, purge, refresh, shard, trace};
 
 /// Runs until the context is drained and every step has ended.
 pub async fn run(context: &Arc<Context>) {
-    let steps = Arc::new(Semaphore::new(context.config.steps));
-    let shards = Arc::new(Semaphore::new(context.config.shards));
     let tasks = TaskTracker::new();
     while !context.drain.is_cancelled() {
-        let took = match take(context, &steps, &shards, &tasks).await {
+        let took = match take(context, &tasks).await {
             Ok(took) => took,
             Err(error) => {
                 tracing::warn!(%error, "no work can be acquired");
@@ -40,15 +42,10 @@ pub async fn run(context: &Arc<Context>) {
 }
 
 /// Takes at most one step and one shard; says whether there was any.
-async fn take(
-    context: &Arc<Context>,
-    steps: &Arc<Semaphore>,
-    shards: &Arc<Semaphore>,
-    tasks: &TaskTracker,
-) -> headgate_store::Result<bool> {
+async fn take(context: &Arc<Context>, tasks: &TaskTracker) -> headgate_store::Result<bool> {
     let mut took = false;
     let limits = context.limits();
-    if let Ok(hand) = Arc::clone(steps).try_acquire_owned() {
+    if let Ok(hand) = Arc::clone(&context.hands.steps).try_acquire_owned() {
         let acquired = Instant::now();
         if let Some(step) = context.store.acquire_step(context.worker, &limits).await? {
             let hand = Hand { _permit: hand, wake: Arc::clone(&context.wake) };
@@ -60,7 +57,7 @@ async fn take(
             took = true;
         }
     }
-    if let Ok(hand) = Arc::clone(shards).try_acquire_owned() {
+    if let Ok(hand) = Arc::clone(&context.hands.shards).try_acquire_owned() {
         let acquired = Instant::now();
         if let Some(lease) = context.store.acquire_shard(context.worker, &limits).await? {
             let hand = Hand { _permit: hand, wake: Arc::clone(&context.wake) };
@@ -91,21 +88,27 @@ async fn run_step(context: &Arc<Context>, step: Acquired, acquired: Instant) {
     match step {
         Acquired::Plan(lease) => {
             let kept = context.keeper.keep(lease.token, of(&lease), acquired);
-            let work = plan::run(Arc::clone(context), lease.clone(), kept.stop.clone());
-            let result = guarded(work).await;
-            settle_step(context, "plan", &lease, &kept.stop, result).await;
+            let work = Box::pin(plan::run(Arc::clone(context), lease.clone(), kept.stop.clone()));
+            let span = trace::plan(&lease);
+            let result = guarded(work, span.clone()).await;
+            let settled = settle_step(context, "plan", &lease, &kept.stop, result);
+            Box::pin(settled).instrument(span).await;
         }
         Acquired::Finish(lease) => {
             let kept = context.keeper.keep(lease.token, of(&lease), acquired);
-            let work = finish::run(Arc::clone(context), lease.clone(), kept.stop.clone());
-            let result = guarded(work).await;
-            settle_step(context, "finish", &lease, &kept.stop, result).await;
+            let work = Box::pin(finish::run(Arc::clone(context), lease.clone(), kept.stop.clone()));
+            let span = trace::later("finish", &lease);
+            let result = guarded(work, span.clone()).await;
+            let settled = settle_step(context, "finish", &lease, &kept.stop, result);
+            Box::pin(settled).instrument(span).await;
         }
         Acquired::Purge(lease) => {
             let kept = context.keeper.keep(lease.token, LeaseKind::Purge, acquired);
-            let result = guarded(purge::run(Arc::clone(context), lease.clone())).await;
+            let span = trace::later("purge", &lease);
+            let result = guarded(Box::pin(purge::run(Arc::clone(context), lease.clone())), span).await;
             // Purging is never given up: somebody's data are still there.
             if let Err(error) = result {
+                lifecycle::SWEEPS.add(1, &[("result", "failed".into())]);
                 tracing::warn!(practice = %lease.practice, export = %lease.export, %error, "purge failed, will be retried");
                 release_step(context, &lease, rest(lease.attempts), false).await;
             }
@@ -113,7 +116,8 @@ async fn run_step(context: &Arc<Context>, step: Acquired, acquired: Instant) {
         }
         Acquired::Refresh(lease) => {
             let kept = context.keeper.keep(lease.token, LeaseKind::Refresh, acquired);
-            let result = guarded(refresh::run(Arc::clone(context), lease.clone())).await;
+            let span = trace::refresh(&lease);
+            let result = guarded(Box::pin(refresh::run(Arc::clone(context), lease.clone())), span).await;
             if let Err(error) = result {
                 tracing::warn!(practice = %lease.practice, %error, "the source could not be read, will be retried");
                 let failed =
@@ -163,31 +167,46 @@ async fn settle_step(
 async fn run_shard(context: &Arc<Context>, lease: ShardLease, acquired: Instant) {
     let kind = LeaseKind::Shard { practice: lease.practice, export: lease.export.clone() };
     let kept = context.keeper.keep(lease.token, kind, acquired);
-    let result = guarded(shard::run(Arc::clone(context), lease.clone(), kept.stop.clone())).await;
+    let attempt = ShardAttempt::begin(&lease);
+    let work = Box::pin(shard::run(Arc::clone(context), lease.clone(), kept.stop.clone()));
+    let result = guarded(work, attempt.span.clone()).await;
+    let settled = settle_shard(context, &lease, &kept.stop, &attempt, result);
+    Box::pin(settled).instrument(attempt.span.clone()).await;
+}
+
+/// What follows from the end of a shard.
+async fn settle_shard(
+    context: &Context,
+    lease: &ShardLease,
+    stop: &CancellationToken,
+    attempt: &ShardAttempt,
+    result: Result<Ended, Error>,
+) {
     let (practice, export) = (lease.practice, &lease.export);
     let (stream, shard) = (lease.stream, lease.shard);
-    let settled = match result {
-        Ok(Ended::Done) => Ok(()),
-        Ok(Ended::Drained) => context.store.release_shard(&lease, Duration::ZERO, true).await,
+    let (outcome, settled) = match result {
+        Ok(Ended::Done) => ("done", Ok(())),
+        Ok(Ended::Drained) => ("drained", context.store.release_shard(lease, Duration::ZERO, true).await),
         Err(error) => {
-            let fate = if kept.stop.is_cancelled() { Fate::Leave } else { error.fate() };
+            let fate = if stop.is_cancelled() { Fate::Leave } else { error.fate() };
             match fate {
                 Fate::Leave => {
                     tracing::info!(%practice, %export, stream, shard, "shard left: its lease ended");
-                    context.store.release_shard(&lease, Duration::ZERO, true).await
+                    ("left", context.store.release_shard(lease, Duration::ZERO, true).await)
                 }
                 Fate::Retry if lease.attempts < context.config.max_attempts => {
                     tracing::warn!(%practice, %export, stream, shard, attempt = lease.attempts, %error, "shard failed, will be retried");
-                    context.store.release_shard(&lease, rest(lease.attempts), false).await
+                    ("retried", context.store.release_shard(lease, rest(lease.attempts), false).await)
                 }
                 Fate::Retry | Fate::Fail => {
                     tracing::error!(%practice, %export, stream, shard, attempt = lease.attempts, %error, "export failed");
                     let text = format!("{} could not be read: {error}", lease.stream_type);
-                    context.store.quarantine_shard(&lease, &text).await
+                    ("quarantined", context.store.quarantine_shard(lease, &text).await)
                 }
             }
         }
     };
+    attempt.end(outcome);
     log_unsettled("shard", settled);
 }
 
@@ -200,11 +219,12 @@ pub enum Ended {
     Drained,
 }
 
+/// Boxed, because the work of a shard is a deep nest of futures.
+type Work<T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send>>;
+
 /// Runs work as a task of its own, so that a panic ends it and not the worker.
-async fn guarded<T: Send + 'static>(
-    work: impl Future<Output = Result<T, Error>> + Send + 'static,
-) -> Result<T, Error> {
-    tokio::spawn(work).await.unwrap_or(Err(Error::Panic))
+async fn guarded<T: Send + 'static>(work: Work<T>, span: Span) -> Result<T, Error> {
+    tokio::spawn(work.instrument(span)).await.unwrap_or(Err(Error::Panic))
 }
 
 async fn release_step(context: &Context, lease: &StepLease, retry_after: Duration, give_back: bool) {

@@ -13,13 +13,13 @@ use headgate_store::{NewProblem, ShardLease};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::Error;
 use crate::budget::Taken;
 use crate::context::Context;
 use crate::frame::{AttachmentHead, FilledFile, Resume};
 use crate::line::Reason;
 use crate::read::{Slice, stored};
 use crate::shard::Tail;
+use crate::{Error, ask};
 
 /// What a content is where its row does not say, or not as a MIME type is written.
 const UNKNOWN: &str = "application/octet-stream";
@@ -98,7 +98,7 @@ async fn there(
     ids: &[(u32, String)],
 ) -> Result<HashMap<String, Attachment>, Error> {
     let ids: Vec<String> = ids.iter().map(|(_, id)| id.clone()).collect();
-    let mut found = source.attachments(marker, &ids).await?;
+    let mut found = ask::source("attachments", source.attachments(marker, &ids)).await?;
     if lease.by_members {
         let patients: HashSet<&String> = found.iter().filter_map(|a| a.patient_id.as_ref()).collect();
         let patients: Vec<String> = patients.into_iter().cloned().collect();
@@ -131,7 +131,8 @@ async fn fetch(
     }
     let mut taken = Taken::default();
     context.budget.take(&mut taken, bytes).await;
-    let Some(fetched) = source.attachment_content(marker, attachment).await? else {
+    let Some(fetched) = ask::source("attachments", source.attachment_content(marker, attachment)).await?
+    else {
         return Ok(Err(Reason::Missing));
     };
     Ok(match fetched.content {

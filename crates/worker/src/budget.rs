@@ -15,6 +15,8 @@ const UNIT: usize = 1024;
 /// The budget.
 #[derive(Debug, Clone)]
 pub struct Budget {
+    /// In units.
+    total: usize,
     units: Arc<Semaphore>,
     overdraft: Arc<Semaphore>,
 }
@@ -30,7 +32,14 @@ impl Budget {
     /// A budget of so many bytes.
     #[must_use]
     pub fn new(bytes: usize) -> Self {
-        Self { units: Arc::new(Semaphore::new(bytes.div_ceil(UNIT))), overdraft: Arc::new(Semaphore::new(1)) }
+        let total = bytes.div_ceil(UNIT);
+        Self { total, units: Arc::new(Semaphore::new(total)), overdraft: Arc::new(Semaphore::new(1)) }
+    }
+
+    /// Bytes that are taken, without what one file may overdraw.
+    #[must_use]
+    pub fn used_bytes(&self) -> usize {
+        (self.total - self.units.available_permits().min(self.total)) * UNIT
     }
 
     /// Takes `bytes` more; waits until they are there, or until this file may overdraw.

@@ -13,6 +13,19 @@ use crate::budget::Budget;
 use crate::lease_keeper::LeaseKeeper;
 use crate::sources::Sources;
 
+/// The free hands of a worker.
+#[derive(Debug)]
+pub struct Hands {
+    pub steps: Arc<Semaphore>,
+    pub shards: Arc<Semaphore>,
+}
+
+impl Hands {
+    fn new(steps: usize, shards: usize) -> Self {
+        Self { steps: Arc::new(Semaphore::new(steps)), shards: Arc::new(Semaphore::new(shards)) }
+    }
+}
+
 /// What every step needs.
 #[derive(Debug)]
 pub struct Context {
@@ -23,6 +36,7 @@ pub struct Context {
     pub keeper: LeaseKeeper,
     pub sources: Sources,
     pub budget: Budget,
+    pub hands: Hands,
     pub uploads: Arc<Semaphore>,
     /// Wakes the acquire loop: something may have become runnable.
     pub wake: Arc<Notify>,
@@ -46,6 +60,7 @@ impl Context {
             keeper,
             sources: Sources::new(config.source.clone()),
             budget: Budget::new(config.buffer_bytes),
+            hands: Hands::new(config.steps, config.shards),
             uploads: Arc::new(Semaphore::new(config.uploads)),
             wake: Arc::default(),
             drain,

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use headgate_domain::file_name::FileNumber;
 use headgate_domain::practice::PracticeOptions;
+use headgate_metrics::exports;
 use headgate_store::{FileKind, PublishedFile, StepLease};
 use tokio_util::sync::CancellationToken;
 
@@ -39,6 +40,7 @@ pub async fn run(context: Arc<Context>, lease: StepLease, stop: CancellationToke
         files = written => files?,
     };
     let totals = context.store.complete(&lease, &files, context.config.retention).await?;
+    measure(&lease, totals.resources);
     tracing::info!(
         practice = %lease.practice,
         export = %lease.export,
@@ -48,6 +50,16 @@ pub async fn run(context: Arc<Context>, lease: StepLease, stop: CancellationToke
         "export completed"
     );
     Ok(Ended::Done)
+}
+
+/// Counts a completed export, and whether it took longer than it should.
+fn measure(lease: &StepLease, resources: i64) {
+    let resources = u64::try_from(resources).unwrap_or_default();
+    let class = exports::size_class(resources);
+    exports::DURATION.record(lease.age, &[("size_class", class.into())]);
+    if lease.age.as_secs() > exports::due_s(resources) {
+        exports::LATE.add(1, &[("practice", lease.practice.get().into())]);
+    }
 }
 
 /// What writing a file of the finish step takes.

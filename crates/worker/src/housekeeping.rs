@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use headgate_metrics::{lifecycle, queue};
 use headgate_store::{DueTask, Task};
 
 use crate::context::Context;
@@ -43,6 +44,8 @@ async fn run_task(context: &Context, due: &DueTask) {
         Task::Sweep => context.store.sweep_again().await,
         Task::Forget => context.store.forget_old().await,
     };
+    let ended = if result.is_ok() { "ok" } else { "failed" };
+    lifecycle::MAINTENANCE_RUNS.add(1, &[("task", due.task.name().into()), ("result", ended.into())]);
     let text = match &result {
         Ok(count) => count.to_string(),
         Err(error) => {
@@ -60,5 +63,6 @@ async fn reconcile(context: &Context) -> headgate_store::Result<u64> {
     let revoked = context.store.revoke_unauthorized().await?;
     let failed = context.store.fail_exhausted(context.config.max_attempts).await?;
     let rung = context.store.ring_again(QUIET).await?;
+    queue::DOORBELL_MISSING.add(rung, &[]);
     Ok(revoked + failed + rung)
 }

@@ -6,9 +6,11 @@
 //! does not answer, a lease is given up before it can expire: whoever cannot renew must not go on.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use headgate_metrics::shards::LEASE_LOST;
 use headgate_store::{Keeper, LeaseKind};
 use secrecy::{ExposeSecret, SecretString};
 use tokio_util::sync::CancellationToken;
@@ -27,6 +29,46 @@ struct Held {
     sure_at: Instant,
 }
 
+type Reached = Arc<Mutex<Instant>>;
+
+/// Tells that the keeper's thread goes round. A round counts whether or not the database answered in it: whoever
+/// restarts a process for want of this must not do so because the database is away. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Heartbeat {
+    since: Instant,
+    /// Milliseconds from `since` to the last beat.
+    last: Arc<AtomicU64>,
+}
+
+impl Default for Heartbeat {
+    /// As if it had beaten just now.
+    fn default() -> Self {
+        Self { since: Instant::now(), last: Arc::default() }
+    }
+}
+
+impl Heartbeat {
+    /// Time since the last beat.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        self.since.elapsed().saturating_sub(Duration::from_millis(self.last.load(Ordering::Relaxed)))
+    }
+
+    fn beat(&self) {
+        let now = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last.store(now, Ordering::Relaxed);
+    }
+
+    /// Beats for ever. On the keeper's thread, beside its rounds: one that waits for the database is given a third
+    /// of a lease, which may be minutes, but it does not hold the thread meanwhile.
+    async fn go_on(&self) {
+        loop {
+            self.beat();
+            tokio::time::sleep(TICK).await;
+        }
+    }
+}
+
 type Register = Arc<Mutex<HashMap<Uuid, Held>>>;
 
 /// The keeper's handle.
@@ -34,6 +76,8 @@ type Register = Arc<Mutex<HashMap<Uuid, Held>>>;
 pub struct LeaseKeeper {
     held: Register,
     stop: CancellationToken,
+    /// When the control database was last reached.
+    reached: Reached,
 }
 
 /// A lease under the keeper's care, until dropped.
@@ -56,24 +100,26 @@ impl LeaseKeeper {
     ///
     /// # Errors
     /// When the thread or its runtime cannot be made.
-    pub fn start(database_url: SecretString, lease: Duration) -> Result<Self, Error> {
+    pub fn start(database_url: SecretString, lease: Duration, heartbeat: Heartbeat) -> Result<Self, Error> {
         let held = Register::default();
         let stop = CancellationToken::new();
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Thread)?;
-        let (register, stopped) = (Arc::clone(&held), stop.clone());
+        let reached = Reached::new(Mutex::new(Instant::now()));
+        let (register, stopped, at) = (Arc::clone(&held), stop.clone(), Arc::clone(&reached));
         std::thread::Builder::new()
             .name("lease-keeper".to_owned())
             .spawn(move || {
                 runtime.block_on(async {
                     tokio::select! {
-                        () = keep(&database_url, lease, &register) => {}
+                        () = keep(&database_url, lease, &register, &at) => {}
+                        () = heartbeat.go_on() => {}
                         () = stopped.cancelled() => {}
                     }
                 });
             })
             .map_err(Error::Thread)?;
-        Ok(Self { held, stop })
+        Ok(Self { held, stop, reached })
     }
 
     /// Takes a lease into care. `acquired` is an instant before it was acquired.
@@ -81,6 +127,11 @@ impl LeaseKeeper {
         let stop = CancellationToken::new();
         lock(&self.held).insert(token, Held { kind, stop: stop.clone(), sure_at: acquired });
         Kept { token, held: Arc::clone(&self.held), stop }
+    }
+
+    /// Time since the control database was last reached.
+    pub fn silent_for(&self) -> Duration {
+        self.reached.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
     }
 
     /// Ends the thread.
@@ -93,7 +144,7 @@ fn lock(held: &Register) -> MutexGuard<'_, HashMap<Uuid, Held>> {
     held.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn keep(database_url: &SecretString, lease: Duration, held: &Register) {
+async fn keep(database_url: &SecretString, lease: Duration, held: &Register, reached: &Reached) {
     let mut connection = None;
     let mut renewed_at = Instant::now();
     loop {
@@ -102,7 +153,7 @@ async fn keep(database_url: &SecretString, lease: Duration, held: &Register) {
             tick(&mut connection, database_url, lease, held, &mut renewed_at),
         );
         match answer.await {
-            Ok(Ok(())) => {}
+            Ok(Ok(())) => *reached.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now(),
             Ok(Err(error)) => {
                 tracing::warn!(%error, "the lease keeper cannot reach the control database");
                 connection = None;
@@ -134,7 +185,7 @@ async fn tick(
         return Ok(());
     }
     for token in keeper.stopped(&leases).await? {
-        cancel(held, token, "its export was stopped");
+        cancel(held, token, "its export was stopped, or its practice is drained");
     }
     if renewed_at.elapsed() >= lease / 3 {
         let asked_at = Instant::now();
@@ -146,7 +197,7 @@ async fn tick(
                     h.sure_at = asked_at;
                 }
             } else {
-                cancel(held, *token, "it is not ours any more");
+                lose(held, *token, "it is not ours any more");
             }
         }
     }
@@ -161,16 +212,26 @@ fn give_up_unsure(held: &Register, lease: Duration) {
         .map(|(token, _)| *token)
         .collect();
     for token in unsure {
-        cancel(held, token, "it could not be renewed in time");
+        lose(held, token, "it could not be renewed in time");
     }
 }
 
-fn cancel(held: &Register, token: Uuid, why: &str) {
-    if let Some(h) = lock(held).get(&token)
-        && !h.stop.is_cancelled()
-    {
-        tracing::info!(kind = kind_name(&h.kind), why, "a lease ends");
-        h.stop.cancel();
+/// Ends the work under a lease that somebody else may have by now.
+fn lose(held: &Register, token: Uuid, why: &str) {
+    if cancel(held, token, why) {
+        LEASE_LOST.add(1, &[]);
+    }
+}
+
+/// Ends the work under a lease; says whether it was still going on.
+fn cancel(held: &Register, token: Uuid, why: &str) -> bool {
+    match lock(held).get(&token) {
+        Some(h) if !h.stop.is_cancelled() => {
+            tracing::info!(kind = kind_name(&h.kind), why, "a lease ends");
+            h.stop.cancel();
+            true
+        }
+        _ => false,
     }
 }
 
@@ -180,5 +241,28 @@ fn kind_name(kind: &LeaseKind) -> &'static str {
         LeaseKind::Step { .. } => "step",
         LeaseKind::Purge => "purge",
         LeaseKind::Refresh => "refresh",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_heart_beats_while_the_database_is_away_and_stops_with_the_thread() {
+        let heartbeat = Heartbeat::default();
+        let away = SecretString::from("postgres://127.0.0.1:1/none");
+        let started = Instant::now();
+        let keeper = LeaseKeeper::start(away, Duration::from_secs(30), heartbeat.clone()).unwrap();
+        while heartbeat.last.load(Ordering::Relaxed) < 2 * TICK.as_millis() as u64 {
+            assert!(started.elapsed() < Duration::from_secs(20), "{heartbeat:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert!(heartbeat.age() <= started.elapsed() - 2 * TICK);
+        keeper.stop();
+        tokio::time::sleep(TICK / 2).await;
+        let last = heartbeat.last.load(Ordering::Relaxed);
+        tokio::time::sleep(TICK + TICK / 2).await;
+        assert_eq!(heartbeat.last.load(Ordering::Relaxed), last);
     }
 }

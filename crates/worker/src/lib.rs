@@ -16,6 +16,7 @@
 //! ends its work without a publication. All three are one token that the pipeline looks at between rows.
 
 mod acquire_loop;
+mod ask;
 mod associated;
 mod attachments;
 mod budget;
@@ -25,6 +26,7 @@ mod doorbells;
 mod error;
 mod finish;
 mod frame;
+mod gauges;
 mod housekeeping;
 mod lease_keeper;
 mod line;
@@ -37,10 +39,12 @@ mod refresh;
 mod select;
 mod shard;
 mod sources;
+mod trace;
 mod upload;
 
 pub use config::{SourceDefaults, WorkerConfig};
 pub use error::Error;
+pub use lease_keeper::Heartbeat;
 pub use sources::{DsnError, open as open_source};
 
 use std::sync::Arc;
@@ -64,6 +68,8 @@ pub struct Deps {
     pub config: WorkerConfig,
     /// The control database's URL, for the lease keeper's own connection. Never printed.
     pub database_url: secrecy::SecretString,
+    /// Beats while the lease keeper's thread goes round.
+    pub heartbeat: Heartbeat,
 }
 
 /// Runs a worker until `soft` is cancelled and its leases are given back, or `hard` is cancelled.
@@ -73,17 +79,19 @@ pub struct Deps {
 pub async fn run(deps: Deps, soft: CancellationToken, hard: CancellationToken) -> Result<(), Error> {
     // Fresh at each start: a restarted process must never pass for the one that died.
     let worker = Uuid::new_v4();
-    let keeper = LeaseKeeper::start(deps.database_url, deps.config.lease)?;
+    let keeper = LeaseKeeper::start(deps.database_url, deps.config.lease, deps.heartbeat)?;
     let context = Arc::new(Context::new(worker, deps.store, deps.objects, deps.config, keeper, soft.clone()));
     tracing::info!(%worker, shards = context.config.shards, "worker started");
     let listener =
         tokio::spawn(doorbells::listen(context.store.clone(), Arc::clone(&context.wake), soft.clone()));
+    let measurer = tokio::spawn(gauges::run(Arc::clone(&context)));
     let housekeeper = tokio::spawn(housekeeping::run(Arc::clone(&context)));
     tokio::select! {
         () = acquire_loop::run(&context) => tracing::info!(%worker, "worker drained"),
         () = hard.cancelled() => tracing::warn!(%worker, "worker stopped before it was drained; its leases will expire"),
     }
     listener.abort();
+    measurer.abort();
     housekeeper.abort();
     context.keeper.stop();
     context.sources.close().await;

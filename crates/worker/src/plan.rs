@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use headgate_domain::file_name::numbers_for;
+use headgate_metrics::source::{REPLICA_LAG, TRANSACTION_TIME_LAG};
 use headgate_source::{Boundary, Key, Marker, Relation, Source};
 use headgate_store::{
     AccessPath, Cohort, NewShard, PlanLease, PlanState, SourceBinding, StreamPlan, StreamType,
@@ -19,11 +20,11 @@ use headgate_store::{
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
-use crate::Error;
 use crate::acquire_loop::Ended;
 use crate::context::Context;
 use crate::mappings;
 use crate::read::{Slice, stored};
+use crate::{Error, ask};
 
 /// Members whose rows are counted at a time.
 const MEMBERS: i64 = 1000;
@@ -90,9 +91,14 @@ async fn fix_horizon(
     state: &PlanState,
 ) -> Result<(), Error> {
     let mappings = mappings::of(&context.store, context.config.source.mappings.as_deref(), binding).await?;
-    let catalog = source.catalog(mappings.as_ref()).await?;
+    let catalog = ask::source("catalog", source.catalog(mappings.as_ref())).await?;
     let streams = streams::of(&catalog, state, &binding.options)?;
-    let horizon = source.horizon().await?;
+    let horizon = ask::source("horizon", source.horizon()).await?;
+    let labels = [("practice", lease.practice.get().into())];
+    TRANSACTION_TIME_LAG.set(horizon.lag.as_secs_f64(), &labels);
+    if horizon.marker.replica {
+        REPLICA_LAG.set(horizon.lag.as_secs_f64(), &labels);
+    }
     if horizon.lag > context.config.source.max_lag {
         tracing::warn!(
             practice = %lease.practice,
@@ -230,7 +236,8 @@ impl Planner<'_> {
         };
         loop {
             let shard_rows = self.context.config.shard_rows;
-            match self.source.boundary(&relation, &self.marker, lower.as_ref(), shard_rows).await? {
+            let found = self.source.boundary(&relation, &self.marker, lower.as_ref(), shard_rows);
+            match ask::source("plan", found).await? {
                 Boundary::Next { rows, last } => {
                     let slice = Slice::All { lower: lower.take(), upper: Some(last.clone()) };
                     let shard = self.shard(&relation, &slice, rows)?;
@@ -260,7 +267,8 @@ impl Planner<'_> {
             let members =
                 self.context.store.members_after(practice, export, after.as_deref(), MEMBERS).await?;
             let Some(last) = members.last().cloned() else { break };
-            let counts = self.source.count_by_patient(&relation, &self.marker, &members).await?;
+            let counts =
+                ask::source("plan", self.source.count_by_patient(&relation, &self.marker, &members)).await?;
             for (patient, rows) in counts {
                 let run = Run::extend(open.take(), patient, rows);
                 if run.rows >= self.context.config.shard_rows {

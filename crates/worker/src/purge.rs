@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use headgate_domain::file_name::export_prefix;
+use headgate_metrics::{lifecycle, storage};
 use headgate_store::StepLease;
 
 use crate::Error;
@@ -20,7 +21,11 @@ pub async fn run(context: Arc<Context>, lease: StepLease) -> Result<Ended, Error
     let quiet = context.store.is_quiet(&lease).await?;
     let objects = context.objects.delete_prefix(&export_prefix(&binding.s3_prefix, &lease.export)).await?;
     if quiet {
-        context.store.purged(&lease, objects).await?;
+        let again = context.store.purged(&lease, objects).await?;
+        lifecycle::SWEEPS.add(1, &[("result", "ok".into())]);
+        if again {
+            storage::ORPHANS.add(objects, &[]);
+        }
         tracing::info!(practice = %lease.practice, export = %lease.export, objects, "export purged");
     } else {
         context.store.release_step(&lease, AGAIN, true).await?;

@@ -1,6 +1,10 @@
 //! Reading a shard, page by page, into the framer.
 
+use std::time::Instant;
+
 use headgate_domain::ResourceType;
+use headgate_metrics::shards;
+use headgate_metrics::source::QUERY_DURATION;
 use headgate_source::{
     Cursor, Key, Marker, Member, PageEnd, PageItem, Read, Relation, Scope, Source, SourceError,
 };
@@ -8,10 +12,10 @@ use headgate_store::{ShardLease, Store};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
-use crate::Error;
 use crate::acquire_loop::Ended;
 use crate::error::rest;
 use crate::frame::{Closed, Framer};
+use crate::{Error, ask};
 
 /// Bytes that a page should come to: the number of rows follows from what was seen.
 const PAGE_BYTES: u64 = 4 * 1024 * 1024;
@@ -101,6 +105,7 @@ pub async fn rows(
     let mut failures = 0;
     loop {
         let mut seen = Seen::default();
+        let started = Instant::now();
         let result = tokio::select! {
             biased;
             () = stop.cancelled() => return Ok(Ended::Drained),
@@ -108,14 +113,19 @@ pub async fn rows(
             result = page(source, read, cursor, framer, pace.rows, &mut seen) => result,
         };
         match result {
-            Ok(PageEnd::End) => return Ok(Ended::Done),
+            Ok(PageEnd::End) => {
+                measure(&seen, started);
+                return Ok(Ended::Done);
+            }
             Ok(PageEnd::More(next)) => {
                 *cursor = Some(next);
                 failures = 0;
                 pace.adapt(&seen);
+                measure(&seen, started);
             }
             Err(Stumble::Closed) => return Ok(Ended::Drained),
             Err(Stumble::Source(error)) if error.is_transient() && failures < PATIENCE => {
+                ask::failed(&error);
                 failures = if seen.rows > 0 { 1 } else { failures + 1 };
                 if error.is_timeout() {
                     pace.halve();
@@ -123,9 +133,19 @@ pub async fn rows(
                 tracing::info!(relation = %read.relation.name, rows = pace.rows, %error, "a page is read again");
                 tokio::time::sleep(rest(failures) / 4).await;
             }
-            Err(Stumble::Source(error)) => return Err(error.into()),
+            Err(Stumble::Source(error)) => {
+                ask::failed(&error);
+                return Err(error.into());
+            }
         }
     }
+}
+
+/// Counts a page.
+fn measure(seen: &Seen, started: Instant) {
+    shards::BYTES.add(seen.bytes, &[("stage", "read".into())]);
+    shards::PAGE_DURATION.record(started.elapsed(), &[]);
+    QUERY_DURATION.record(started.elapsed(), &[("operation", "page".into())]);
 }
 
 enum Stumble {

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use headgate_store::RefreshLease;
 
-use crate::Error;
 use crate::acquire_loop::Ended;
 use crate::context::Context;
 use crate::mappings;
+use crate::{Error, ask};
 
 /// Groups of a source that are taken at most.
 const GROUPS: u32 = 10_000;
@@ -19,11 +19,11 @@ pub async fn run(context: Arc<Context>, lease: RefreshLease) -> Result<Ended, Er
     let binding = context.store.source_binding(lease.practice).await?.ok_or(Error::NoPractice)?;
     let source = context.sources.get(&binding)?;
     let mappings = mappings::of(&context.store, context.config.source.mappings.as_deref(), &binding).await?;
-    let catalog = source.catalog(mappings.as_ref()).await?;
+    let catalog = ask::source("catalog", source.catalog(mappings.as_ref())).await?;
     for unusable in &catalog.unusable {
         tracing::warn!(practice = %lease.practice, relation = %unusable.relation, problem = %unusable.problem, "a relation cannot be used");
     }
-    let groups = source.groups(&catalog, GROUPS).await?;
+    let groups = ask::source("groups", source.groups(&catalog, GROUPS)).await?;
     if groups.len() == GROUPS as usize {
         tracing::warn!(practice = %lease.practice, groups = GROUPS, "the source has more groups than are taken");
     }

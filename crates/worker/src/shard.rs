@@ -11,6 +11,7 @@ use futures_util::stream::FuturesOrdered;
 use headgate_domain::ResourceType;
 use headgate_domain::file_name::{Limits, Numbering};
 use headgate_domain::practice::FileAccess;
+use headgate_metrics::shards;
 use headgate_source::{Read, Scope};
 use headgate_store::{NewProblem, Publication, PublishedFile, ShardLease, SourceBinding, StreamType};
 use tokio::sync::mpsc;
@@ -145,6 +146,17 @@ async fn fill(
     Ok(framer.finish(cursor.as_ref()).await.ok().map(|(problems, resume)| Tail { problems, resume }))
 }
 
+/// Counts what was published.
+fn measure(resource_type: &'static str, files: &[PublishedFile], problems: &[NewProblem]) {
+    let of_type = [("resource_type", resource_type.into())];
+    shards::RESOURCES.add(files.iter().map(|file| file.resources).sum(), &of_type);
+    shards::FILES.add(files.len() as u64, &[]);
+    shards::BYTES.add(files.iter().map(|file| file.bytes).sum(), &[("stage", "written".into())]);
+    for problem in problems {
+        shards::ROWS_REJECTED.add(problem.rows, &[("reason", problem.reason.into())]);
+    }
+}
+
 /// Uploads files side by side and publishes them in order.
 struct Publisher {
     context: Arc<Context>,
@@ -232,6 +244,7 @@ impl Publisher {
         let publication =
             Publication { files: &files, problems: &problems, references: &references, cursor, done };
         self.context.store.publish(&self.lease, &publication).await?;
+        measure(self.lease.stream_type.name(), &files, &problems);
         Ok(())
     }
 }

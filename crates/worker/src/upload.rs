@@ -8,6 +8,8 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use headgate_domain::file_name;
 use headgate_domain::practice::PracticeOptions;
+use headgate_metrics::storage;
+use headgate_objects::ObjectError;
 use headgate_store::{NewProblem, PublishedFile, ShardLease, StreamType};
 
 use crate::Error;
@@ -109,9 +111,14 @@ async fn store(
 ) -> Result<(), Error> {
     let mut attempt = 1;
     loop {
-        match context.objects.put(key, body.clone(), content_type, encoding, crc32).await {
+        let sent = context.objects.put(key, body.clone(), content_type, encoding, crc32).await;
+        if let Err(ObjectError::Damaged(_)) = sent {
+            storage::VERIFY_FAILED.add(1, &[]);
+        }
+        match sent {
             Ok(()) => return Ok(()),
             Err(error) if error.is_transient() && attempt < ATTEMPTS => {
+                storage::RETRIES.add(1, &[]);
                 tracing::warn!(attempt, %error, "an upload is repeated");
                 tokio::time::sleep(rest(attempt)).await;
                 attempt += 1;

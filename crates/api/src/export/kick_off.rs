@@ -16,6 +16,8 @@ use headgate_domain::outcome::{Issue, IssueCode, OperationOutcome};
 use headgate_domain::practice::Practice;
 use headgate_domain::request::{self, Headers, Level, Note, Parameters};
 use headgate_domain::{ExportId, ResourceType};
+use headgate_metrics::exports;
+use headgate_runtime::telemetry;
 use headgate_store::{Audit, NewExport};
 use http::header::{ACCEPT, CONTENT_LOCATION, CONTENT_TYPE, HeaderMap, HeaderName};
 use http::request::Parts;
@@ -141,6 +143,7 @@ async fn start(
 ) -> Result<Response, ApiError> {
     let id = ExportId::from_random(rand::random());
     let max_running = practice.options.max_exports_per_app.unwrap_or(state.config().max_exports_per_app);
+    let trace_parent = telemetry::trace_parent();
     let new = NewExport {
         practice: practice.number,
         id: &id,
@@ -148,6 +151,7 @@ async fn start(
         authorized,
         request_url,
         max_running,
+        trace_parent: trace_parent.as_deref(),
     };
     let types: Vec<&str> = authorized.types.iter().map(|t| ResourceType::name(*t)).collect();
     let audit = Audit::new(format!("client {}", principal.client), "export.accepted")
@@ -162,6 +166,9 @@ async fn start(
             "consent": authorized.consent_id,
         }));
     state.store().kick_off(&new, &audit).await??;
+    let labels =
+        [("practice", practice.number.get().into()), ("level", authorized.request.level.name().into())];
+    exports::STARTED.add(1, &labels);
     Ok(accepted(practice, &id, authorized))
 }
 

@@ -4,6 +4,8 @@ use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use headgate_metrics::auth::JWKS_FETCH;
+use headgate_metrics::http::CLIENT_REQUEST_DURATION;
 use reqwest::dns::Resolve;
 use reqwest::header::{ACCEPT, AGE, CACHE_CONTROL, HeaderMap};
 use reqwest::{Certificate, Client, Response, redirect};
@@ -62,8 +64,20 @@ impl Fetcher {
         })
     }
 
-    /// Fetches the document of an URL.
+    /// Fetches the document of an URL, and measures it.
     pub(super) async fn fetch(&self, url: &Url) -> Result<Fetched, KeySetError> {
+        let started = Instant::now();
+        let fetched = self.guarded(url).await;
+        let (result, failure) = match &fetched {
+            Ok(_) => ("ok", None),
+            Err(error) => ("failed", Some(("error.type", error.reason().into()))),
+        };
+        JWKS_FETCH.add(1, &[("result", result.into())]);
+        CLIENT_REQUEST_DURATION.record(started.elapsed(), failure.as_slice());
+        fetched
+    }
+
+    async fn guarded(&self, url: &Url) -> Result<Fetched, KeySetError> {
         // Also for an URL that was registered under other rules. Addresses need this check above all:
         // they are not resolved, so the resolver never sees them.
         guard::check_url(url, self.allow_insecure)?;

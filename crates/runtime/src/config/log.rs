@@ -1,7 +1,7 @@
 //! `[log]`: what is logged, and how.
 
 use serde::Deserialize;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
 
 use super::checks::Checks;
 
@@ -27,7 +27,7 @@ pub enum Format {
 
 impl Log {
     pub(super) fn check(&self, checks: &mut Checks) {
-        if EnvFilter::try_new(&self.filter).is_err() {
+        if self.filter.parse::<Targets>().is_err() {
             checks.problem("log.filter", "must be a level such as info, or target=level,…");
         }
     }

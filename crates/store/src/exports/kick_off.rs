@@ -25,6 +25,8 @@ pub struct NewExport<'a> {
     pub request_url: &'a str,
     /// Exports the app may run at the practice at a time.
     pub max_running: u32,
+    /// W3C trace context of the kick-off, if it is traced.
+    pub trace_parent: Option<&'a str>,
 }
 
 /// Why an export that was authorized does not start. Nothing was written.
@@ -64,8 +66,8 @@ impl Store {
             "/* kick_off */
              INSERT INTO headgate.export
                  (practice_number, export_id, client_id, consent_id, accepted_under, level, group_id, request_url, since, types,
-                  selection, delivery, deleted, of_patients)
-             VALUES ($1, $2, $3, $4, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+                  selection, delivery, deleted, of_patients, trace_parent)
+             VALUES ($1, $2, $3, $4, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
             new.practice.get(),
             new.id.as_str(),
             new.client.as_str(),
@@ -79,6 +81,7 @@ impl Store {
             serde_json::json!(request.delivery),
             request.deleted && request.since.is_some(),
             request.patients.is_some(),
+            new.trace_parent,
         )
         .execute(&mut *tx)
         .await?;

@@ -14,8 +14,8 @@ use headgate_store::{Deletions, FileKind, PublishedFile, SourceBinding, StepLeas
 use serde::Serialize;
 
 use super::Writer;
-use crate::Error;
 use crate::read::stored;
+use crate::{Error, ask};
 
 /// Deletions that one transaction of a file asks for.
 const PER_BUNDLE: usize = 100;
@@ -34,7 +34,7 @@ pub(super) async fn files(
 ) -> Result<Vec<(FileKind, PublishedFile)>, Error> {
     let Some(deletions) = writer.context.store.deletions(lease).await? else { return Ok(Vec::new()) };
     let source = writer.context.sources.get(binding)?;
-    let catalog = source.catalog(None).await?;
+    let catalog = ask::source("catalog", source.catalog(None)).await?;
     if catalog.unusable.iter().any(|unusable| unusable.relation == "tombstone") {
         // Without a word of deletions the client would keep what is gone.
         return Err(Error::Tombstones);
@@ -99,7 +99,7 @@ impl Finder<'_> {
     ) -> Result<(), Error> {
         let deletions = self.deletions;
         let marker = Marker { replica: deletions.source_replica, lsn: deletions.source_lsn.clone() };
-        let ask = DeletedAsk {
+        let question = DeletedAsk {
             resource_type: t,
             relations,
             since: deletions.since,
@@ -109,7 +109,9 @@ impl Finder<'_> {
         };
         let mut after: Option<String> = None;
         loop {
-            let page = self.source.deleted(&marker, &ask, after.as_deref(), PAGE).await?;
+            let page =
+                ask::source("deleted", self.source.deleted(&marker, &question, after.as_deref(), PAGE))
+                    .await?;
             let Some(last) = page.last() else { return Ok(()) };
             after = Some(last.id.clone());
             let full = page.len() == PAGE as usize;

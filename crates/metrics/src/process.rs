@@ -1,0 +1,29 @@
+//! The process: the OpenTelemetry semantic conventions for operating system processes.
+
+use crate::definition::Role;
+use crate::instrument::{Gauge, Total};
+
+/// See its description.
+pub static CPU_TIME: Total = Total::new(
+    Role::Both,
+    "process.cpu.time",
+    "s",
+    "Seconds of CPU that the process has used since it started.",
+);
+
+/// See its description.
+pub static MEMORY_USAGE: Gauge =
+    Gauge::new(Role::Both, "process.memory.usage", "By", &[], "Memory of the process that is resident.");
+
+/// See its description.
+pub static OPEN_FILES: Gauge = Gauge::new(
+    Role::Both,
+    "process.open_file_descriptor.count",
+    "{count}",
+    &[],
+    "File descriptors that the process has open, sockets included.",
+);
+
+/// See its description.
+pub static UPTIME: Gauge =
+    Gauge::new(Role::Both, "process.uptime", "s", &[], "Time since the process started.");
