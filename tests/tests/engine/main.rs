@@ -11,6 +11,7 @@ mod gate;
 mod groups;
 mod late_writers;
 mod levels;
+mod operations;
 mod privacy;
 mod properties;
 mod world;
