@@ -1,5 +1,6 @@
 //! The fleet at a glance.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -28,8 +29,8 @@ pub struct FleetStatus {
     pub queues: Vec<Queue>,
     /// Exports of which something is kept, by state.
     pub exports: Vec<ExportsInState>,
-    /// Workers that listened to the doorbells in the last minute, or hold a lease; those with most leases first, 200 at
-    /// most.
+    /// Workers that listened to the doorbells in the last minute, or hold a lease; those with most leases first, at
+    /// most 200 of either.
     pub workers: Vec<WorkerSeen>,
 }
 
@@ -104,44 +105,53 @@ async fn paused_practices(connection: &mut PgConnection) -> Result<Vec<PausedPra
     paused.collect()
 }
 
-/// Each worker listens under its id and a second one, drawn anew whenever it connects again.
+/// Those that listen, and those that hold something.
 async fn workers(connection: &mut PgConnection) -> Result<Vec<WorkerSeen>> {
-    let rows = sqlx::query!(
-        r#"/* fleet_status: workers */
-        WITH listening AS (
-            SELECT substring(id from '^headgate-([0-9a-f-]{36})')::uuid AS worker, max(last_seen) AS seen
-              FROM apalis.workers
-             WHERE last_seen > clock_timestamp() - interval '1 minute' AND id ~ '^headgate-[0-9a-f-]{36}'
-             GROUP BY 1),
-        holding AS (
-            SELECT worker, count(*) FILTER (WHERE is_shard) AS shards, count(*) FILTER (WHERE NOT is_shard) AS steps
-              FROM (SELECT lease_worker AS worker, true AS is_shard FROM headgate.shard
-                     WHERE state = 'leased' AND lease_expires_at > clock_timestamp()
-                    UNION ALL
-                    SELECT lease_worker, false FROM headgate.export
-                     WHERE (state IN ('accepted', 'planning', 'running', 'finishing')
-                            OR (state IN ('expired', 'cancelled', 'revoked', 'failed') AND purged_at IS NULL))
-                       AND lease_expires_at > clock_timestamp()
-                    UNION ALL
-                    SELECT lease_worker, false FROM headgate.source_catalog
-                     WHERE lease_expires_at > clock_timestamp()) held
-             WHERE worker IS NOT NULL GROUP BY worker)
-        SELECT worker AS "worker!",
-               extract(epoch FROM clock_timestamp() - l.seen)::double precision AS silent_s,
-               coalesce(h.shards, 0) AS "shards!", coalesce(h.steps, 0) AS "steps!"
-          FROM listening l FULL JOIN holding h USING (worker)
-         ORDER BY 3 DESC, 4 DESC, 1 LIMIT $1"#,
+    // Each listens under its id and a second one, drawn anew whenever it connects again. (The queue's tables belong to
+    // apalis and are not there when statements are checked.)
+    let listening: Vec<(Uuid, f64)> = sqlx::query_as(
+        "/* fleet_status: listening */
+         SELECT substring(id from '^headgate-([0-9a-f-]{36})')::uuid AS worker,
+                extract(epoch FROM clock_timestamp() - max(last_seen))::double precision AS silent_s
+           FROM apalis.workers
+          WHERE last_seen > clock_timestamp() - interval '1 minute' AND id ~ '^headgate-[0-9a-f-]{36}'
+          GROUP BY 1 ORDER BY 2 LIMIT $1",
+    )
+    .bind(NAMED)
+    .fetch_all(&mut *connection)
+    .await?;
+    let holding = sqlx::query!(
+        r#"/* fleet_status: holding */
+        SELECT worker AS "worker!", count(*) FILTER (WHERE is_shard) AS "shards!",
+               count(*) FILTER (WHERE NOT is_shard) AS "steps!"
+          FROM (SELECT lease_worker AS worker, true AS is_shard FROM headgate.shard
+                 WHERE state = 'leased' AND lease_expires_at > clock_timestamp()
+                UNION ALL
+                SELECT lease_worker, false FROM headgate.export
+                 WHERE (state IN ('accepted', 'planning', 'running', 'finishing')
+                        OR (state IN ('expired', 'cancelled', 'revoked', 'failed') AND purged_at IS NULL))
+                   AND lease_expires_at > clock_timestamp()
+                UNION ALL
+                SELECT lease_worker, false FROM headgate.source_catalog
+                 WHERE lease_expires_at > clock_timestamp()) held
+         WHERE worker IS NOT NULL GROUP BY worker ORDER BY 2 DESC, 3 DESC LIMIT $1"#,
         NAMED,
     )
     .fetch_all(connection)
     .await?;
-    let seen = rows.into_iter().map(|row| {
-        Ok(WorkerSeen {
-            worker: row.worker,
-            silent_for: row.silent_s.map(seconds),
-            shards: count(row.shards, "shard", "count")?,
-            steps: count(row.steps, "export", "count")?,
-        })
-    });
-    seen.collect()
+    let mut seen: BTreeMap<Uuid, WorkerSeen> = BTreeMap::new();
+    for (worker, silent_s) in listening {
+        let silent_for = Some(seconds(silent_s));
+        seen.insert(worker, WorkerSeen { worker, silent_for, shards: 0, steps: 0 });
+    }
+    for row in holding {
+        let worker = row.worker;
+        let unheard = WorkerSeen { worker, silent_for: None, shards: 0, steps: 0 };
+        let one = seen.entry(worker).or_insert(unheard);
+        one.shards = count(row.shards, "shard", "count")?;
+        one.steps = count(row.steps, "export", "count")?;
+    }
+    let mut seen: Vec<WorkerSeen> = seen.into_values().collect();
+    seen.sort_by_key(|worker| std::cmp::Reverse((worker.shards, worker.steps)));
+    Ok(seen)
 }

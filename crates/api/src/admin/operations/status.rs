@@ -27,7 +27,7 @@ pub(in crate::admin) struct Status {
     queue: Vec<QueuedSteps>,
     /// Exports of which something is kept, by state.
     exports: Vec<StateCount>,
-    /// Workers that were heard of in the last minute or hold a lease, 200 at most.
+    /// Workers that were heard of in the last minute or hold a lease, 200 of either at most.
     workers: Vec<Worker>,
 }
 
