@@ -6,12 +6,16 @@
 
 mod attachments;
 mod crashes;
+mod doctor;
 mod endings;
 mod gate;
 mod groups;
+mod health;
 mod late_writers;
 mod levels;
 mod operations;
 mod privacy;
 mod properties;
+mod relay;
+mod telemetry;
 mod world;
