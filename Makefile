@@ -6,7 +6,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup build bins demo test fmt lint roundtrip chaos properties matrix fuzz revocation conformance bench sqlx check-sqlx
+.PHONY: help setup build bins demo test fmt lint roundtrip chaos properties matrix fuzz revocation conformance bench sqlx check-sqlx observability
 
 # A freshly installed cargo is found even before the shell was opened anew.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -25,7 +25,7 @@ TRIAL = $(if $(DATA),--data '$(DATA)') $(if $(GENERATE),--generate $(GENERATE)) 
     $(if $(SEED),--seed $(SEED)) $(if $(LINE_BYTES),--line-bytes $(LINE_BYTES))
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo '  make demo      ARGS="--once --json --patients N --dir DIR --listen ADDRESS --keep"'
 	@echo '  make roundtrip DATA=DIR  |  GENERATE=N [SEED=S] [LINE_BYTES=B]'
@@ -36,6 +36,7 @@ help: ## This list
 	@echo '  make fuzz      [N=CASES] [SEED=S] [ARGS="--only CASE"]'
 	@echo '  make conformance [PATIENTS=300] [SEED=1] [US_CORE=6.1.0|7.0.0]'
 	@echo '  make bench     CASE=template  |  CASE=mapping [PATIENTS=10000] [SEED=1]'
+	@echo '  make observability [METRICS="http://127.0.0.1:8082/metrics …"]'
 
 setup:
 	@scripts/bootstrap
@@ -104,3 +105,6 @@ sqlx: setup ## Describe the SQL statements of crates/store anew, after they or t
 
 check-sqlx: setup ## Whether the committed descriptions are up to date
 	@scripts/sqlx-prepare --check
+
+observability: ## Check alert rules, dashboards and runbooks; METRICS="URL…": that running programs export it all
+	@scripts/observability/check $(METRICS)

@@ -1,0 +1,143 @@
+"""The queries of rules and dashboards, and which metrics and labels they use. For the checks beside this file."""
+
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+RULES = ROOT / "deploy/observability/alerts/headgate.rules.yaml"
+DASHBOARDS = ROOT / "deploy/observability/dashboards"
+
+# Words of PromQL that stand where a metric could.
+WORDS = {"and", "or", "unless", "bool", "offset", "inf", "nan", "start", "end"}
+# Clauses that list labels.
+CLAUSES = {"by", "without", "on", "ignoring", "group_left", "group_right"}
+# Metrics that Prometheus makes itself.
+OF_PROMETHEUS = {"up", "ALERTS"}
+# Labels of the target, and of histograms.
+OF_TARGETS = {"job", "instance", "le"}
+
+TOKEN = re.compile(r"""
+    (?P<string>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')
+  | (?P<window>\[[^\]]*\])
+  | (?P<name>[A-Za-z_:][A-Za-z0-9_:]*)
+  | (?P<number>[0-9][0-9.eE]*[smhdwy]?)
+  | (?P<sign>[{}()=!~,]+?|[^\s])
+""", re.VERBOSE)
+
+# What Grafana puts in place of its variables; any value will do where only the form matters.
+VARIABLES = {"$__rate_interval": "1m", "$__interval": "1m", "$__range": "1h",
+             "$job": "headgate-.+", "$instance": ".+", "$practice": ".+"}
+
+
+@dataclass
+class Query:
+    """A query, where it stands, and as what."""
+
+    text: str
+    where: str
+    kind: str
+    record: str = ""
+    labels: dict = field(default_factory=dict)
+
+
+def with_values(text, values=None):
+    """A dashboard's query with values in place of its variables, longest names first."""
+    values = VARIABLES | (values or {})
+    for name in sorted(values, key=len, reverse=True):
+        text = text.replace(name, values[name])
+    return text
+
+
+def uses(text):
+    """Which labels a query asks of which metrics: {metric: {label}}; labels of clauses stand under None."""
+    tokens = [(m.lastgroup, m.group()) for m in TOKEN.finditer(text) if m.lastgroup != "window"]
+    found, index = {}, 0
+    while index < len(tokens):
+        kind, token = tokens[index]
+        after = tokens[index + 1][1] if index + 1 < len(tokens) else ""
+        index += 1
+        if kind != "name":
+            continue
+        if token in CLAUSES:
+            while index < len(tokens) and tokens[index][1] != ")":
+                if tokens[index][0] == "name":
+                    found.setdefault(None, set()).add(tokens[index][1])
+                index += 1
+        elif after not in {"(", "by", "without"} and token not in WORDS:
+            labels = found.setdefault(token, set())
+            if after == "{":
+                while tokens[index][1] != "}":
+                    if tokens[index][0] == "name":
+                        labels.add(tokens[index][1])
+                    index += 1
+    return found
+
+
+def rules(path=RULES):
+    """The queries of a file of rules. It reads no YAML but the form in which ours is written: `- record:` or `- alert:`
+    begins a rule, `expr:` is followed by its text or by a block that is indented deeper."""
+    lines, found = path.read_text().splitlines(), []
+    name = kind = ""
+    for index, line in enumerate(lines):
+        if begin := re.match(r"\s+- (record|alert): (\S+)$", line):
+            kind, name = begin.groups()
+        elif expr := re.match(r"(\s+)expr: (.*)$", line):
+            indent, text = expr.groups()
+            if text.strip() in ("|", ">-"):
+                block = []
+                for deeper in lines[index + 1:]:
+                    if deeper.strip() and not deeper.startswith(indent + " "):
+                        break
+                    block.append(deeper.strip())
+                text = "\n".join(block).strip()
+            found.append(Query(text, f"rule {name}", kind, record=name))
+        elif labels := re.match(r"\s+labels: \{ (.*) \}$", line):
+            found[-1].labels = dict(pair.split(": ") for pair in labels.group(1).split(", "))
+        elif in_text := re.search(r'range query "([^"]+)"', line):
+            found.append(Query(in_text.group(1), f"text of {name}", "text", record=name))
+    return found
+
+
+def boards():
+    """The dashboards: file name and content."""
+    return [(path.name, json.loads(path.read_text())) for path in sorted(DASHBOARDS.glob("*.json"))]
+
+
+def panels():
+    """The queries of all dashboards: of panels, variables and annotations."""
+    found = []
+    for file, board in boards():
+        name = file.removesuffix(".json")
+        for panel in board["panels"]:
+            for target in panel.get("targets", []):
+                found.append(Query(target["expr"], f"{name}: {panel['title']}", "panel"))
+        for variable in board["templating"]["list"]:
+            if values := re.match(r"label_values\((.*), (\w+)\)$", variable.get("definition", "")):
+                series, label = values.groups()
+                found.append(Query(f"count by ({label}) ({series})", f"{name}: variable {variable['name']}", "panel"))
+        for annotation in board["annotations"]["list"]:
+            found.append(Query(annotation["expr"], f"{name}: annotation {annotation['name']}", "panel"))
+    return found
+
+
+def needed():
+    """What the running programs have to export, the recorded left out: {metric: {label: {where it is used}}}, the metric
+    itself under the label "". And the labels of clauses (`by`, `on`), of which one of a query's metrics has to have
+    each: [(label, metrics, where)]."""
+    recorded = {query.record for query in rules() if query.kind == "record"}
+    metrics, clauses = {}, []
+    for query in rules() + panels():
+        found = uses(with_values(query.text))
+        grouped = found.pop(None, set()) - OF_TARGETS
+        own = {metric: labels for metric, labels in found.items() if metric not in recorded | OF_PROMETHEUS}
+        for metric, labels in own.items():
+            places = metrics.setdefault(metric, {})
+            places.setdefault("", set()).add(query.where)
+            for label in labels - OF_TARGETS:
+                places.setdefault(label, set()).add(query.where)
+        for label in grouped:
+            if own:
+                clauses.append((label, sorted(own), query.where))
+    return metrics, clauses
