@@ -214,7 +214,8 @@ impl Keys {
 }
 
 /// What a stored key is sealed for, so that it is good in its own row only.
-fn sealing_context(kid: &str) -> String {
+#[must_use]
+pub fn sealing_context(kid: &str) -> String {
     format!("signing_key {kid}")
 }
 

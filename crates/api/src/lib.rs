@@ -43,5 +43,6 @@ mod token;
 pub use admin::{admin_router, openapi_document};
 pub use background::background;
 pub use config::{ApiConfig, ExternalIssuer};
+pub use keys::sealing_context;
 pub use public::public_router;
 pub use state::{ApiState, Deps, StartError};

@@ -13,7 +13,7 @@ use headgate_store::{Store, WaitLimits};
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
-use crate::bootstrap;
+use crate::bootstrap::{self, Bound};
 use crate::failure::Failure;
 
 /// How long a request of the admin API may take at least: an upload of half a million members of a group is one.
@@ -43,17 +43,17 @@ pub async fn run(file: Option<&Path>) -> Result<(), Failure> {
     // A certificate that cannot be used is told before a port is bound.
     let tls = Tls::from_config(&config.server.tls)?;
     let private = Listener::bind(&config.server.private_listen).await?;
+    let health = bootstrap::serve_health(&config, &life, private);
     let listeners = Listeners {
         public: Listener::bind(&config.server.public_listen).await?,
         admin: Listener::bind(&config.server.admin_listen).await?,
     };
     let listeners = listeners.with_tls(tls, &life);
-    let store = bootstrap::api_store(&config, &life).await?;
-    store.check_schema().await?;
+    let store = bootstrap::migrated_store(&config, &life, &health, Bound::Api).await?;
+    health.waits_for("the keys of access tokens");
     let objects = bootstrap::objects(&config).await?;
     serve(&config, &life, store.clone(), objects, listeners).await?;
-    // Not ready before the keys are there.
-    bootstrap::serve_health(&config, &life, &store, private);
+    bootstrap::started(&health, &store);
     bootstrap::end(&config, &life).await
 }
 
@@ -98,7 +98,7 @@ pub async fn serve(
 }
 
 /// What opens and seals stored secrets.
-fn keyring(config: &Config) -> Result<Keyring, Failure> {
+pub fn keyring(config: &Config) -> Result<Keyring, Failure> {
     let read = |name: &str, key: &SecretString| {
         keyring::parse_key(key.expose_secret()).map_err(|error| Failure::config(format!("{name}: {error}")))
     };
@@ -112,7 +112,7 @@ fn keyring(config: &Config) -> Result<Keyring, Failure> {
 }
 
 /// The key sets of apps and issuers elsewhere.
-fn key_sets(config: &Config) -> Result<KeySets, Failure> {
+pub fn key_sets(config: &Config) -> Result<KeySets, Failure> {
     let ca_pem = config.jwks.ca_pem().map_err(|error| Failure::config(format!("jwks.ca_file: {error}")))?;
     if config.jwks.allow_insecure {
         tracing::warn!(

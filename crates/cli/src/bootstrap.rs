@@ -1,29 +1,23 @@
 //! The start and the end that all roles share.
 //!
-//! Configuration, logging, signals, ports, the control database (waiting for it, because after a power cut it
-//! may come up later than we do), its schema, the bucket; then the role; then the drain.
+//! Configuration, logging, signals, ports, of which the private one is served at once; the control database and its
+//! schema, which may come up later than we do; the bucket; then the role; then the drain.
+
+mod database;
 
 use std::path::Path;
-use std::time::Duration;
 
 use headgate_metrics::lifecycle::BUILD_INFO;
 use headgate_objects::{Keys, Objects, S3Config};
 use headgate_runtime::config::S3;
+use headgate_runtime::health::{self, Health};
 use headgate_runtime::serve::{Bounds, Listener};
-use headgate_runtime::{Config, Lifecycle, Role, health, lifecycle, telemetry};
+use headgate_runtime::{Config, Lifecycle, Role, lifecycle, telemetry};
 use headgate_store::{SUPPORTED_SCHEMA_VERSIONS, Store};
-use secrecy::ExposeSecret as _;
 
 use crate::failure::Failure;
 
-/// How long to wait for a database that does not answer.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// What to say when a signal comes before anything was begun.
-const STOPPED: &str = "stopped while waiting for the control database";
-
-/// First and longest pause between two tries.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
+pub use database::{Bound, migrated_store, store};
 
 /// Reads the configuration, begins to log, and listens for signals.
 pub fn begin(file: Option<&Path>, role: Role) -> Result<(Config, Lifecycle), Failure> {
@@ -55,58 +49,16 @@ pub fn tell_build(role: &'static str) {
     BUILD_INFO.set(1.0, &[("version", version.into()), ("schema", schema.into()), ("role", role.into())]);
 }
 
-/// What one statement of the API may take: its requests are short, and strangers decide what they ask for.
-const API_STATEMENT: Duration = Duration::from_secs(60);
-
-/// Connects to the control database, patiently, until a signal.
-pub async fn store(config: &Config, life: &Lifecycle) -> Result<Store, Failure> {
-    connect(config, life, None).await
-}
-
-/// The same for the API, whose statements are bounded.
-pub async fn api_store(config: &Config, life: &Lifecycle) -> Result<Store, Failure> {
-    connect(config, life, Some(API_STATEMENT)).await
-}
-
-async fn connect(config: &Config, life: &Lifecycle, statement: Option<Duration>) -> Result<Store, Failure> {
-    let (mut pause, longest) = PAUSES;
-    let started = tokio::time::Instant::now();
-    let url = config.database.url.expose_secret();
-    loop {
-        let (most, patience) = (config.database.max_connections, config.database.acquire_timeout());
-        let connecting = async {
-            match statement {
-                Some(bound) => Store::connect_bounded(url, most, patience, bound).await,
-                None => Store::connect(url, most, patience).await,
-            }
-        };
-        let connected = tokio::select! {
-            connected = connecting => connected,
-            () = life.soft().cancelled_owned() => return Err(Failure::failed(STOPPED)),
-        };
-        let error = match connected {
-            Ok(store) => return Ok(store),
-            Err(error) => error,
-        };
-        if !error.is_transient() || started.elapsed() > PATIENCE {
-            return Err(error.into());
-        }
-        tracing::warn!(%error, "the control database does not answer yet");
-        tokio::select! {
-            () = tokio::time::sleep(pause.mul_f64(rand::random_range(0.75..1.25))) => {}
-            () = life.soft().cancelled_owned() => return Err(Failure::failed(STOPPED)),
-        }
-        pause = (pause * 2).min(longest);
-    }
-}
-
-/// The bucket's client. A bucket that does not answer is only a warning: the role says so by itself when it
-/// needs it, and may start before it.
+/// The bucket's client. A bucket that does not answer is only a warning, which the start does not wait for: the role
+/// says so by itself when it needs it, and may start before it.
 pub async fn objects(config: &Config) -> Result<Objects, Failure> {
     let objects = Objects::connect(s3_config(&config.s3)).await?;
-    if let Err(error) = objects.check().await {
-        tracing::warn!(%error, "the bucket cannot be used yet");
-    }
+    let asked = objects.clone();
+    tokio::spawn(async move {
+        if let Err(error) = asked.check().await {
+            tracing::warn!(%error, "the bucket cannot be used yet");
+        }
+    });
     Ok(objects)
 }
 
@@ -126,15 +78,21 @@ pub fn s3_config(config: &S3) -> S3Config {
     }
 }
 
-/// Serves the private listener: ready while the control database answers.
-pub fn serve_health(config: &Config, life: &Lifecycle, store: &Store, private: Listener) {
+/// Serves the private listener from now on until the process ends.
+pub fn serve_health(config: &Config, life: &Lifecycle, private: Listener) -> Health {
+    tracing::info!(private = %private.address(), "listening");
+    let health = Health::new(life.soft());
+    private.spawn_beside(health::router(health.clone()).merge(telemetry::routes()), Bounds::from(&config.server), life);
+    health
+}
+
+/// The role has begun to serve: it is ready while the control database answers and its schema is still one that we know.
+pub fn started(health: &Health, store: &Store) {
     let store = store.clone();
-    let ready = move || {
+    health.started(move || {
         let store = store.clone();
-        async move { store.ping().await.map_err(|error| error.to_string()) }
-    };
-    let router = health::router(ready, life.soft()).merge(telemetry::routes());
-    private.spawn("private listener", router, Bounds::from(&config.server), life);
+        async move { store.check_schema().await.map(drop).map_err(|error| error.to_string()) }
+    });
 }
 
 /// Waits for a signal, drains, and says how it went.

@@ -8,6 +8,7 @@ mod api;
 mod bootstrap;
 #[cfg(feature = "demo")]
 mod demo;
+mod doctor;
 mod ehr;
 mod export;
 mod failure;
@@ -51,6 +52,8 @@ enum Command {
     Openapi,
     /// Bring the control database's schema up to date.
     Migrate(migrate::MigrateArgs),
+    /// Check a deployment end to end, and say what to mend.
+    Doctor(doctor::DoctorArgs),
     /// Register vendors, apps, practices and consents; look at exports and at what was done.
     Admin(Box<admin::AdminArgs>),
     /// Make sample data, and load data into an EHR database.
@@ -99,6 +102,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Api => api::run(config).await,
         Command::Worker => worker::run(config).await,
         Command::Migrate(args) => migrate::run(config, &args).await,
+        Command::Doctor(args) => doctor::run(config, &args).await,
         Command::Openapi => {
             openapi::run();
             Ok(())

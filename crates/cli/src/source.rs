@@ -180,7 +180,7 @@ fn show(report: &CheckReport) {
 }
 
 /// The words in lines that a screen holds. Statements are not wrapped: they are to be copied.
-fn wrapped(text: &str) -> Vec<String> {
+pub fn wrapped(text: &str) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split(' ') {
         match lines.last_mut() {

@@ -1,33 +1,48 @@
 //! `headgate worker`: runs exports.
 
 use std::path::Path;
+use std::time::Duration;
 
 use headgate_objects::Objects;
 use headgate_runtime::config::{Limits, Source};
+use headgate_runtime::health::Health;
 use headgate_runtime::serve::Listener;
 use headgate_runtime::{Config, Lifecycle, Role};
 use headgate_store::Store;
-use headgate_worker::{Deps, SourceDefaults, WorkerConfig};
+use headgate_worker::{Deps, Heartbeat, SourceDefaults, WorkerConfig};
 
-use crate::bootstrap;
+use crate::bootstrap::{self, Bound};
 use crate::failure::Failure;
+
+/// How long the lease keeper's thread may give no sign of life. It gives one a second.
+const SILENT: Duration = Duration::from_secs(30);
 
 /// Runs the role until it is told to stop.
 pub async fn run(file: Option<&Path>) -> Result<(), Failure> {
     let (config, life) = bootstrap::begin(file, Role::Worker)?;
     let private = Listener::bind(&config.server.private_listen).await?;
-    let store = bootstrap::store(&config, &life).await?;
-    store.check_schema().await?;
+    let health = bootstrap::serve_health(&config, &life, private);
+    let store = bootstrap::migrated_store(&config, &life, &health, Bound::None).await?;
     let objects = bootstrap::objects(&config).await?;
-    bootstrap::serve_health(&config, &life, &store, private);
-    start(&config, &life, store, objects);
+    start(&config, &life, &health, store.clone(), objects);
+    bootstrap::started(&health, &store);
     bootstrap::end(&config, &life).await
 }
 
-/// Runs a worker as a task of the process.
-pub fn start(config: &Config, life: &Lifecycle, store: Store, objects: Objects) {
-    let deps =
-        Deps { store, objects, config: worker_config(config), database_url: config.database.url.clone() };
+/// Runs a worker as a task of the process, which is alive while the worker's lease keeper is.
+pub fn start(config: &Config, life: &Lifecycle, health: &Health, store: Store, objects: Objects) {
+    let heartbeat = Heartbeat::default();
+    let deps = Deps {
+        store,
+        objects,
+        config: worker_config(config),
+        database_url: config.database.url.clone(),
+        heartbeat: heartbeat.clone(),
+    };
+    health.lives_while(move || match heartbeat.age() {
+        age if age > SILENT => Err(format!("the lease keeper has been silent for {} s", age.as_secs())),
+        _ => Ok(()),
+    });
     life.spawn("worker", headgate_worker::run(deps, life.soft(), life.hard()));
 }
 

@@ -156,6 +156,12 @@ impl Listener {
         });
     }
 
+    /// Serves the router beside the tasks of the process, for as long as there are any: also while they drain,
+    /// which does not wait for it.
+    pub fn spawn_beside(self, router: Router, bounds: Bounds, life: &Lifecycle) {
+        tokio::spawn(self.serve(router, bounds, life.hard(), life.hard()));
+    }
+
     async fn accept(&self, places: &Arc<Semaphore>) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
         // Waits for a place first, so that those without one wait in the kernel's queue.
         let place = Arc::clone(places).acquire_owned().await.ok()?;

@@ -14,6 +14,9 @@ pub enum Error {
     /// The schema is not one that this program knows.
     #[error("{0}")]
     Schema(String),
+    /// The schema is absent, older than this program needs, or not granted to our role yet: `headgate migrate` helps.
+    #[error("{0}")]
+    Unmigrated(String),
     /// A row holds what no version of this program writes.
     #[error("inconsistent row in {table}.{column}")]
     Inconsistent {

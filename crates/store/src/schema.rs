@@ -11,6 +11,9 @@ static MIGRATOR: Migrator = sqlx::migrate!("../../migrations/control");
 /// version before must still be listed here for the newer schema.
 pub const SUPPORTED_SCHEMA_VERSIONS: [i64; 1] = [6];
 
+/// The version that `headgate migrate` of this program brings a database to.
+pub const NEWEST_SCHEMA_VERSION: i64 = SUPPORTED_SCHEMA_VERSIONS[SUPPORTED_SCHEMA_VERSIONS.len() - 1];
+
 impl Store {
     /// Brings the schema up to date: the queue's tables and ours. Runs under a lock; running it twice,
     /// or twice at once, does no harm.
@@ -28,32 +31,49 @@ impl Store {
     /// Makes sure that this program knows the database's schema.
     ///
     /// # Errors
-    /// [`Error::Schema`] when the schema is absent, older or newer; it says what to do.
+    /// [`Error::Unmigrated`] when the schema is absent, older or not ours to read, [`Error::Schema`] when it is newer;
+    /// both say what to do.
     pub async fn check_schema(&self) -> Result<i64> {
-        let missing =
-            || Error::Schema("the control database has no schema yet: run `headgate migrate`".to_owned());
-        let found: std::result::Result<Option<i64>, sqlx::Error> =
-            sqlx::query_scalar("/* check_schema */ SELECT max(version) FROM _sqlx_migrations WHERE success")
-                .fetch_one(&self.pool)
-                .await;
-        let version = match found {
-            Ok(version) => version.ok_or_else(missing)?,
-            // undefined_table
-            Err(sqlx::Error::Database(e)) if e.code().as_deref() == Some("42P01") => return Err(missing()),
-            Err(e) => return Err(e.into()),
+        let Some(version) = self.schema_version().await? else {
+            return Err(Error::Unmigrated(
+                "the control database has no schema yet: run `headgate migrate`".to_owned(),
+            ));
         };
         if SUPPORTED_SCHEMA_VERSIONS.contains(&version) {
             return Ok(version);
         }
-        let newest = SUPPORTED_SCHEMA_VERSIONS[SUPPORTED_SCHEMA_VERSIONS.len() - 1];
-        Err(Error::Schema(if version < newest {
-            format!(
-                "the control database has schema version {version}, this program needs {newest}: run `headgate migrate`"
-            )
+        Err(if version < NEWEST_SCHEMA_VERSION {
+            Error::Unmigrated(format!(
+                "the control database has schema version {version}, this program needs {NEWEST_SCHEMA_VERSION}: \
+                 run `headgate migrate`"
+            ))
         } else {
-            format!(
-                "the control database has schema version {version}, this program knows up to {newest}: run a newer headgate"
-            )
-        }))
+            Error::Schema(format!(
+                "the control database has schema version {version}, this program knows up to \
+                 {NEWEST_SCHEMA_VERSION}: run a newer headgate"
+            ))
+        })
+    }
+
+    /// The version of the schema; `None` when there is none.
+    async fn schema_version(&self) -> Result<Option<i64>> {
+        let found: std::result::Result<Option<i64>, sqlx::Error> =
+            sqlx::query_scalar("/* check_schema */ SELECT max(version) FROM _sqlx_migrations WHERE success")
+                .fetch_one(&self.pool)
+                .await;
+        let code = match &found {
+            Err(sqlx::Error::Database(error)) => error.code().map(std::borrow::Cow::into_owned),
+            _ => None,
+        };
+        match code.as_deref() {
+            // undefined_table
+            Some("42P01") => Ok(None),
+            // insufficient_privilege: migrated a moment ago, and the grants are still to come, or are not for us.
+            Some("42501") => Err(Error::Unmigrated(
+                "the control database's schema is not granted to the role that we connect as: run `headgate migrate`"
+                    .to_owned(),
+            )),
+            _ => Ok(found?),
+        }
     }
 }

@@ -354,6 +354,22 @@ impl TestApp {
         Ok(())
     }
 
+    /// Starts one more API or worker, with ports of its own, and returns at once. `changes` are options in which it
+    /// differs from the others; its log is its own.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn spawn(&self, role: &'static str, changes: &Settings) -> Result<Process> {
+        let ports = Ports::draw()?;
+        let mut settings = match role {
+            "api" => ports.settings(&self.settings, &self.api_url),
+            _ => self.settings.clone(),
+        };
+        settings.extend(changes);
+        let log = self.folder.join(format!("{role}-{}.log", ports.private));
+        Process::spawn(role, &settings, &log, ports.private)
+    }
+
     /// What the API and all workers have written to standard error.
     #[must_use]
     pub fn logs(&self) -> String {

@@ -6,6 +6,7 @@
 //! does not answer, a lease is given up before it can expire: whoever cannot renew must not go on.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -29,6 +30,44 @@ struct Held {
 }
 
 type Reached = Arc<Mutex<Instant>>;
+
+/// Tells that the keeper's thread goes round. A round counts whether or not the database answered in it: whoever
+/// restarts a process for want of this must not do so because the database is away. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Heartbeat {
+    since: Instant,
+    /// Milliseconds from `since` to the last beat.
+    last: Arc<AtomicU64>,
+}
+
+impl Default for Heartbeat {
+    /// As if it had beaten just now.
+    fn default() -> Self {
+        Self { since: Instant::now(), last: Arc::default() }
+    }
+}
+
+impl Heartbeat {
+    /// Time since the last beat.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        self.since.elapsed().saturating_sub(Duration::from_millis(self.last.load(Ordering::Relaxed)))
+    }
+
+    fn beat(&self) {
+        let now = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last.store(now, Ordering::Relaxed);
+    }
+
+    /// Beats for ever. On the keeper's thread, beside its rounds: one that waits for the database is given a third
+    /// of a lease, which may be minutes, but it does not hold the thread meanwhile.
+    async fn go_on(&self) {
+        loop {
+            self.beat();
+            tokio::time::sleep(TICK).await;
+        }
+    }
+}
 
 type Register = Arc<Mutex<HashMap<Uuid, Held>>>;
 
@@ -61,7 +100,7 @@ impl LeaseKeeper {
     ///
     /// # Errors
     /// When the thread or its runtime cannot be made.
-    pub fn start(database_url: SecretString, lease: Duration) -> Result<Self, Error> {
+    pub fn start(database_url: SecretString, lease: Duration, heartbeat: Heartbeat) -> Result<Self, Error> {
         let held = Register::default();
         let stop = CancellationToken::new();
         let runtime =
@@ -74,6 +113,7 @@ impl LeaseKeeper {
                 runtime.block_on(async {
                     tokio::select! {
                         () = keep(&database_url, lease, &register, &at) => {}
+                        () = heartbeat.go_on() => {}
                         () = stopped.cancelled() => {}
                     }
                 });
@@ -201,5 +241,28 @@ fn kind_name(kind: &LeaseKind) -> &'static str {
         LeaseKind::Step { .. } => "step",
         LeaseKind::Purge => "purge",
         LeaseKind::Refresh => "refresh",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_heart_beats_while_the_database_is_away_and_stops_with_the_thread() {
+        let heartbeat = Heartbeat::default();
+        let away = SecretString::from("postgres://127.0.0.1:1/none");
+        let started = Instant::now();
+        let keeper = LeaseKeeper::start(away, Duration::from_secs(30), heartbeat.clone()).unwrap();
+        while heartbeat.last.load(Ordering::Relaxed) < 2 * TICK.as_millis() as u64 {
+            assert!(started.elapsed() < Duration::from_secs(20), "{heartbeat:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert!(heartbeat.age() <= started.elapsed() - 2 * TICK);
+        keeper.stop();
+        tokio::time::sleep(TICK / 2).await;
+        let last = heartbeat.last.load(Ordering::Relaxed);
+        tokio::time::sleep(TICK + TICK / 2).await;
+        assert_eq!(heartbeat.last.load(Ordering::Relaxed), last);
     }
 }

@@ -44,6 +44,7 @@ mod upload;
 
 pub use config::{SourceDefaults, WorkerConfig};
 pub use error::Error;
+pub use lease_keeper::Heartbeat;
 pub use sources::{DsnError, open as open_source};
 
 use std::sync::Arc;
@@ -67,6 +68,8 @@ pub struct Deps {
     pub config: WorkerConfig,
     /// The control database's URL, for the lease keeper's own connection. Never printed.
     pub database_url: secrecy::SecretString,
+    /// Beats while the lease keeper's thread goes round.
+    pub heartbeat: Heartbeat,
 }
 
 /// Runs a worker until `soft` is cancelled and its leases are given back, or `hard` is cancelled.
@@ -76,7 +79,7 @@ pub struct Deps {
 pub async fn run(deps: Deps, soft: CancellationToken, hard: CancellationToken) -> Result<(), Error> {
     // Fresh at each start: a restarted process must never pass for the one that died.
     let worker = Uuid::new_v4();
-    let keeper = LeaseKeeper::start(deps.database_url, deps.config.lease)?;
+    let keeper = LeaseKeeper::start(deps.database_url, deps.config.lease, deps.heartbeat)?;
     let context = Arc::new(Context::new(worker, deps.store, deps.objects, deps.config, keeper, soft.clone()));
     tracing::info!(%worker, shards = context.config.shards, "worker started");
     let listener =

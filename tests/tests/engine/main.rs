@@ -6,11 +6,14 @@
 
 mod attachments;
 mod crashes;
+mod doctor;
 mod endings;
 mod gate;
 mod groups;
+mod health;
 mod late_writers;
 mod levels;
 mod privacy;
 mod properties;
+mod relay;
 mod world;

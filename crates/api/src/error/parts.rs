@@ -335,6 +335,7 @@ fn store(error: &StoreError) -> Parts {
         }
         StoreError::Database(_)
         | StoreError::Schema(_)
+        | StoreError::Unmigrated(_)
         | StoreError::Inconsistent { .. }
         | StoreError::LeaseLost
         | StoreError::Queue(_) => internal(),

@@ -7,15 +7,16 @@ use std::path::Path;
 use anyhow::Result;
 use headgate_runtime::serve::{Listener, Tls};
 use headgate_runtime::{Config, Lifecycle, Role, telemetry};
-use headgate_store::{Roles, Store};
+use headgate_store::Roles;
 
 use super::databases::Databases;
 use super::running::Bucket;
 use super::screen::Screen;
 use super::secrets::Secrets;
 use crate::api::{self, Listeners};
+use crate::bootstrap::{self, Bound};
 use crate::failure::Failure;
-use crate::{bootstrap, worker};
+use crate::worker;
 
 /// The region that requests to the local S3 server are signed for; it takes any.
 pub(super) const REGION: &str = "us-east-1";
@@ -30,7 +31,7 @@ pub(super) struct Engine {
     pub(super) public_url: String,
     /// URL of the admin API's listener.
     pub(super) admin_url: String,
-    /// URL of `/livez` and `/readyz`.
+    /// URL of `/startupz`, `/livez` and `/readyz`.
     pub(super) private_url: String,
 }
 
@@ -80,6 +81,7 @@ pub(super) async fn start(
     };
     let config = config(&engine, bucket, secrets, &databases.control)?;
     let listeners = listeners.with_tls(Tls::from_config(&config.server.tls)?, life);
+    let health = bootstrap::serve_health(&config, life, private);
 
     let owner = bootstrap::store(&config, life).await?;
     owner.migrate().await?;
@@ -89,36 +91,19 @@ pub(super) async fn start(
     owner.close().await;
 
     // As in production: the API and the workers connect as roles of their own.
-    let (api_config, api_store) = connect(&engine, databases, bucket, secrets, &roles.api, life).await?;
-    let (worker_config, worker_store) =
-        connect(&engine, databases, bucket, secrets, &roles.worker, life).await?;
+    let configured = |role: &str| {
+        let url = databases.control.replacen("postgres://postgres@", &format!("postgres://{role}@"), 1);
+        self::config(&engine, bucket, secrets, &url)
+    };
+    let (api_config, worker_config) = (configured(&roles.api)?, configured(&roles.worker)?);
+    let api_store = bootstrap::migrated_store(&api_config, life, &health, Bound::Api).await?;
+    let worker_store = bootstrap::migrated_store(&worker_config, life, &health, Bound::None).await?;
     let objects = bootstrap::objects(&config).await?;
-    bootstrap::serve_health(&config, life, &api_store, private);
-    api::serve(&api_config, life, api_store, objects.clone(), listeners).await?;
-    worker::start(&worker_config, life, worker_store, objects);
+    api::serve(&api_config, life, api_store.clone(), objects.clone(), listeners).await?;
+    worker::start(&worker_config, life, &health, worker_store, objects);
+    bootstrap::started(&health, &api_store);
     screen.line(&format!("FHIR API at {}, admin API at {}, one worker", engine.public_url, engine.admin_url));
     Ok(engine)
-}
-
-/// The configuration of one role, and the control database as it sees it.
-async fn connect(
-    engine: &Engine,
-    databases: &Databases,
-    bucket: &Bucket,
-    secrets: &Secrets,
-    role: &str,
-    life: &Lifecycle,
-) -> Result<(Config, Store), Failure> {
-    let url = databases.control.replacen("postgres://postgres@", &format!("postgres://{role}@"), 1);
-    let config = config(engine, bucket, secrets, &url)?;
-    let is_api = role == config.database.api_role;
-    let store = if is_api {
-        bootstrap::api_store(&config, life).await
-    } else {
-        bootstrap::store(&config, life).await
-    };
-    let store = store?;
-    Ok((config, store))
 }
 
 /// The configuration, from nothing but what the demo knows: variables of the caller's shell do not count.

@@ -20,6 +20,8 @@ pub struct Database {
     pub max_connections: u32,
     /// Seconds to wait for a free connection.
     pub acquire_timeout_s: u64,
+    /// Seconds that a role waits at its start for the schema.
+    pub schema_wait_s: u64,
     /// The database role that `headgate migrate` lets do what the role `api` does.
     pub api_role: String,
     /// The database role that `headgate migrate` lets do what the role `worker` does.
@@ -31,6 +33,12 @@ impl Database {
     #[must_use]
     pub fn acquire_timeout(&self) -> Duration {
         Duration::from_secs(self.acquire_timeout_s)
+    }
+
+    /// Time that a role waits at its start for the schema.
+    #[must_use]
+    pub fn schema_wait(&self) -> Duration {
+        Duration::from_secs(self.schema_wait_s)
     }
 
     pub(super) fn check(&mut self, role: Role, checks: &mut Checks) {
@@ -49,6 +57,7 @@ impl Database {
         }
         checks.range("database.max_connections", self.max_connections, 2..=1000);
         checks.range("database.acquire_timeout_s", self.acquire_timeout_s, 1..=300);
+        checks.range("database.schema_wait_s", self.schema_wait_s, 0..=86_400);
         for (key, name) in
             [("database.api_role", &self.api_role), ("database.worker_role", &self.worker_role)]
         {

@@ -16,7 +16,7 @@ pub struct Server {
     pub public_listen: String,
     /// Where the admin API listens.
     pub admin_listen: String,
-    /// Where `/livez` and `/readyz` listen.
+    /// Where `/startupz`, `/livez` and `/readyz` listen.
     pub private_listen: String,
     /// Under which URL clients reach the public listener; no path, no slash at the end. Empty unless the role is `api`.
     pub public_base_url: String,

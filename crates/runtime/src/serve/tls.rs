@@ -3,14 +3,15 @@
 //! Certificates are renewed while a server runs (Kubernetes and certbot replace the files), so each handshake
 //! uses what was read last, and [`Tls::watch`] looks at the files every minute. A new pair that cannot be
 //! used, as when only one of the two files has been replaced yet, leaves the old one in force and is tried
-//! again when a file changes once more.
+//! again when a file changes once more. A certificate that will end soon is a warning once a day: whoever renews
+//! it has not.
 
 use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
@@ -34,6 +35,13 @@ const HTTP2: &[u8] = b"h2";
 
 /// How often the files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
+
+/// A certificate that ends within this was not renewed when it should have been: those that live shortest, for 90
+/// days, are renewed 30 days before their end.
+const ENDS_SOON: Duration = Duration::from_secs(21 * 86_400);
+
+/// How often it is said that the certificate ends soon.
+const WARN_EVERY: Duration = Duration::from_secs(86_400);
 
 /// Why a certificate and its key cannot be used. The texts hold no key.
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +81,8 @@ struct Inner {
 #[derive(Debug)]
 struct InForce {
     config: Arc<ServerConfig>,
+    /// The end of the certificate's validity; `None` if it cannot be read from it.
+    ends: Option<SystemTime>,
     /// The files as they were when they were last read, whether or not what they held could be used.
     read: Stamps,
 }
@@ -106,17 +116,28 @@ impl Tls {
     pub fn open(cert_file: &Path, key_file: &Path) -> Result<Self, TlsError> {
         // Before the files are read: a change after this is seen by the next look.
         let read = stamps(cert_file, key_file);
-        let config = read_pair(cert_file, key_file)?;
+        let (config, ends) = read_pair(cert_file, key_file)?;
         let (cert_file, key_file) = (cert_file.to_path_buf(), key_file.to_path_buf());
-        let in_force = RwLock::new(InForce { config, read });
+        let in_force = RwLock::new(InForce { config, ends, read });
         Ok(Self(Arc::new(Inner { cert_file, key_file, in_force })))
+    }
+
+    /// Time until the certificate in force ends, zero when it has; `None` if that cannot be read from it.
+    #[must_use]
+    pub fn remaining(&self) -> Option<Duration> {
+        let ends = self.0.in_force.read().unwrap_or_else(PoisonError::into_inner).ends?;
+        Some(ends.duration_since(SystemTime::now()).unwrap_or_default())
     }
 
     /// Looks for new files from now on, as a task of the process.
     pub fn watch(&self, life: &Lifecycle) {
         let (tls, soft) = (self.clone(), life.soft());
         life.spawn("certificate watch", async move {
+            let mut warned: Option<Instant> = None;
             loop {
+                if warned.is_none_or(|at| at.elapsed() >= WARN_EVERY) && tls.warn_of_its_end() {
+                    warned = Some(Instant::now());
+                }
                 tokio::select! {
                     () = soft.cancelled() => return Ok::<(), String>(()),
                     () = tokio::time::sleep(LOOK_EVERY) => {}
@@ -127,6 +148,16 @@ impl Tls {
                     .map_err(|_| "the look panicked".to_owned())?;
             }
         });
+    }
+
+    /// Whether there was something to warn of.
+    fn warn_of_its_end(&self) -> bool {
+        let soon = self.remaining().filter(|remaining| *remaining < ENDS_SOON);
+        if let Some(remaining) = soon {
+            let days = remaining.as_secs() / 86_400;
+            tracing::warn!(days, "the certificate of the public and the admin listener ends soon: renew it");
+        }
+        soon.is_some()
     }
 
     /// Reads the files again if they have changed.
@@ -140,8 +171,8 @@ impl Tls {
         let mut in_force = in_force.write().unwrap_or_else(PoisonError::into_inner);
         in_force.read = found;
         match pair {
-            Ok(config) => {
-                in_force.config = config;
+            Ok((config, ends)) => {
+                (in_force.config, in_force.ends) = (config, ends);
                 tracing::info!("the certificate was read again");
             }
             Err(error) => tracing::warn!(%error, "the new certificate cannot be used; the old one stays"),
@@ -170,7 +201,8 @@ fn stamps(cert_file: &Path, key_file: &Path) -> Stamps {
     })
 }
 
-fn read_pair(cert_file: &Path, key_file: &Path) -> Result<Arc<ServerConfig>, TlsError> {
+/// What to serve with, and when the certificate ends.
+fn read_pair(cert_file: &Path, key_file: &Path) -> Result<(Arc<ServerConfig>, Option<SystemTime>), TlsError> {
     let no_certificate = || TlsError::NoCertificate(cert_file.to_path_buf());
     let chain = CertificateDer::pem_slice_iter(&read(CERT, cert_file)?)
         .collect::<Result<Vec<_>, _>>()
@@ -178,6 +210,7 @@ fn read_pair(cert_file: &Path, key_file: &Path) -> Result<Arc<ServerConfig>, Tls
     if chain.is_empty() {
         return Err(no_certificate());
     }
+    let ends = chain.first().and_then(end_of);
     let key = PrivateKeyDer::from_pem_slice(&read(KEY, key_file)?)
         .map_err(|_| TlsError::NoKey(key_file.to_path_buf()))?;
     let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
@@ -186,7 +219,14 @@ fn read_pair(cert_file: &Path, key_file: &Path) -> Result<Arc<ServerConfig>, Tls
         .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
         .map_err(TlsError::Unfit)?;
     config.alpn_protocols = vec![HTTP2.to_vec(), b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+    Ok((Arc::new(config), ends))
+}
+
+/// The end of a certificate's validity: `notAfter` (RFC 5280, section 4.1.2.5).
+fn end_of(certificate: &CertificateDer<'_>) -> Option<SystemTime> {
+    let (_rest, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;
+    let seconds = certificate.validity().not_after.timestamp();
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(u64::try_from(seconds).unwrap_or_default()))
 }
 
 fn read(option: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {

@@ -168,6 +168,32 @@ async fn a_new_certificate_is_taken_and_a_broken_one_is_not() {
 }
 
 #[test]
+fn the_time_that_is_left_is_that_of_the_certificate_in_force() {
+    let folder = tempfile::tempdir().unwrap();
+    let days = |days: u64| Duration::from_secs(days * 86_400);
+    let write = |ends: SystemTime| {
+        let mut parameters = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+        parameters.not_after = ends.into();
+        let key = rcgen::KeyPair::generate().unwrap();
+        let pem = parameters.self_signed(&key).unwrap().pem();
+        Certificate { pem, key: key.serialize_pem() }.write(&folder);
+    };
+    let now = SystemTime::now();
+    write(now + days(20));
+    let tls = open(&folder).unwrap();
+    let remaining = tls.remaining().unwrap();
+    assert!((days(20) - Duration::from_secs(60)..=days(20)).contains(&remaining), "{remaining:?}");
+    assert!(tls.warn_of_its_end());
+    write(now + days(90));
+    tls.look();
+    assert!(tls.remaining().unwrap() > days(89) && !tls.warn_of_its_end());
+    write(now - days(1));
+    tls.look();
+    assert_eq!(tls.remaining(), Some(Duration::ZERO));
+    assert!(tls.warn_of_its_end());
+}
+
+#[test]
 fn files_that_cannot_be_used_are_named_with_the_option() {
     let folder = tempfile::tempdir().unwrap();
     let (one, two) = (Certificate::new(), Certificate::new());

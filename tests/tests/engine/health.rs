@@ -1,0 +1,138 @@
+//! What processes say of themselves on the private port, from their start to their end.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use headgate_testkit::{Process, Settings, TestApp, headgate};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::relay::Relay;
+use crate::world::eventually;
+
+/// What is needed and absent, as `sysexits.h` numbers it.
+const UNAVAILABLE: i32 = 69;
+
+/// The status and the text of an answer of the private port.
+async fn ask(app: &TestApp, process: &Process, path: &str) -> Result<(u16, String)> {
+    let url = format!("http://127.0.0.1:{}{path}", process.private_port());
+    let answer = app.http().get(url).send().await?;
+    Ok((answer.status().as_u16(), answer.text().await?.trim().to_owned()))
+}
+
+/// Waits for an answer; until then the process must be alive.
+async fn until(app: &TestApp, process: &Process, path: &str, status: u16, text: &str) -> Result<()> {
+    eventually(&format!("{path} answers {status} {text}"), async || {
+        // At the very first the port is not bound yet.
+        let Ok(answer) = ask(app, process, path).await else { return Ok(false) };
+        let (alive, why) = ask(app, process, "/livez").await?;
+        ensure!(alive == 200, "/livez: {alive} {why}");
+        Ok(answer.0 == status && answer.1.contains(text))
+    })
+    .await
+    .with_context(|| process.log())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_tells_what_it_waits_for_and_is_never_killed_for_an_absent_database() -> Result<()> {
+    let app = TestApp::builder().workers(0).start().await?;
+    let database = app.new_empty_database().await?;
+    let mut relay = Relay::new(&app.ehr_url(&database), app.folder())?;
+    let changes = Settings::new().with("database.url", relay.url()).with("database.acquire_timeout_s", 1);
+    let processes = [app.spawn("api", &changes)?, app.spawn("worker", &changes)?];
+
+    for process in &processes {
+        until(&app, process, "/startupz", 503, "waiting for the control database").await?;
+        until(&app, process, "/readyz", 503, "not ready: waiting for the control database").await?;
+    }
+    relay.open()?;
+    for process in &processes {
+        until(&app, process, "/startupz", 503, "run `headgate migrate`").await?;
+        until(&app, process, "/readyz", 503, "waiting for schema version").await?;
+    }
+    let owner = Settings::new().with("database.url", app.ehr_url(&database));
+    headgate::run(&["migrate"], &owner).await?.success()?;
+    for process in &processes {
+        until(&app, process, "/startupz", 200, "started").await?;
+        until(&app, process, "/readyz", 200, "ready").await?;
+    }
+
+    relay.close().await?;
+    for process in &processes {
+        until(&app, process, "/readyz", 503, "control database").await?;
+        assert_eq!(ask(&app, process, "/startupz").await?.0, 200, "it has started, and goes on");
+    }
+    relay.open()?;
+    for process in &processes {
+        until(&app, process, "/readyz", 200, "ready").await?;
+    }
+    for mut process in processes {
+        assert!(process.terminate().await?.success(), "{}", process.log());
+    }
+    app.stop().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_it_drains_a_process_is_alive_and_not_ready_and_answers_what_is_under_way() -> Result<()> {
+    let mut app = TestApp::builder().workers(0).start().await?;
+    let public = app.public_url().trim_start_matches("http://").to_owned();
+    let mut slow = TcpStream::connect(&public).await?;
+    let head = format!(
+        "POST /auth/realms/fhir/protocol/openid-connect/token HTTP/1.1\r\nHost: {public}\r\nContent-Length: 3\r\n\
+         Content-Type: application/x-www-form-urlencoded\r\n\r\na"
+    );
+    slow.write_all(head.as_bytes()).await?;
+    // The request must have been begun before the signal comes.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    app.api().signal("TERM")?;
+    let private = app.api().private_port();
+    let process_answers = async |path: &str| -> Result<(u16, String)> {
+        let answer = app.http().get(format!("http://127.0.0.1:{private}{path}")).send().await?;
+        Ok((answer.status().as_u16(), answer.text().await?))
+    };
+    eventually("it says that it drains", async || {
+        Ok(process_answers("/readyz").await?.1.contains("draining"))
+    })
+    .await?;
+    assert_eq!(process_answers("/readyz").await?.0, 503);
+    for path in ["/livez", "/startupz"] {
+        assert_eq!(process_answers(path).await?.0, 200, "{path}");
+    }
+    assert!(TcpStream::connect(&public).await.is_err(), "nothing new is taken");
+    slow.write_all(b"=b").await?;
+    let mut answer = String::new();
+    slow.read_to_string(&mut answer).await?;
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    assert!(app.api().wait(Duration::from_secs(20)).await?.success());
+    app.stop().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_schema_that_cannot_be_waited_for_ends_the_start() -> Result<()> {
+    let mut app = TestApp::builder().workers(0).start().await?;
+    let empty = app.new_empty_database().await?;
+    let changes = Settings::new().with("database.url", app.ehr_url(&empty)).with("database.schema_wait_s", 0);
+    let mut impatient = app.spawn("worker", &changes)?;
+    assert_eq!(impatient.wait(Duration::from_secs(30)).await?.code(), Some(UNAVAILABLE));
+    assert!(impatient.log().contains("has no schema yet: run `headgate migrate`"), "{}", impatient.log());
+
+    headgate_testkit::sqlx::query(
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+         VALUES (9999, 'of a later version', true, '', 0)",
+    )
+    .execute(app.control())
+    .await?;
+    let mut old = app.spawn("worker", &Settings::new())?;
+    assert_eq!(old.wait(Duration::from_secs(30)).await?.code(), Some(UNAVAILABLE));
+    assert!(old.log().contains("run a newer headgate"), "{}", old.log());
+    let private = app.api().private_port();
+    eventually("who serves already is ready no more", async || {
+        let answer = app.http().get(format!("http://127.0.0.1:{private}/readyz")).send().await?;
+        Ok(answer.status() == 503 && answer.text().await?.contains("run a newer headgate"))
+    })
+    .await?;
+    app.stop().await;
+    Ok(())
+}
