@@ -108,3 +108,6 @@ check-sqlx: setup ## Whether the committed descriptions are up to date
 
 observability: ## Check alert rules, dashboards and runbooks; METRICS="URL…": that running programs export it all
 	@scripts/observability/check $(METRICS)
+
+rehearse: bins ## Follow the operations page: every command on a fresh installation, every runbook (REHEARSE_UPDATE=1 writes)
+	@exec $(BIN)/rehearse $(ARGS)
