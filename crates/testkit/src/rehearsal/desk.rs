@@ -86,6 +86,7 @@ async fn variables(
         ("WORKER_DSN", installation.database_url_as(WORKER_ROLE, &control)),
         ("RESTORED_DSN", installation.database_url(&restored)),
         ("EHR_DSN", installation.database_url(&ehr)),
+        ("SHIPPED", shipped()?),
         ("READER_DSN", installation.database_url_as(READER, &ehr)),
         ("PUBLIC", format!("127.0.0.1:{}", ports::free()?)),
         ("PROMETHEUS", prometheus.url().to_owned()),
@@ -97,4 +98,10 @@ async fn variables(
     let short = |name: &str| name.replacen("HEADGATE__S3__", "S3_", 1);
     variables.extend(bucket.variables().map(|(name, value)| (short(name), value.to_owned())));
     Ok(variables)
+}
+
+/// Where the shipped files are: the folder that this was started in.
+fn shipped() -> Result<String> {
+    let folder = std::env::current_dir()?;
+    Ok(folder.to_str().context("a folder that is no text")?.to_owned())
 }
