@@ -68,28 +68,32 @@ def base(metric):
 def faults(found):
     """Rows of the table: metric, what is wrong, where it is used; and what is missing but may be."""
     metrics, clauses = queries.needed()
-    excused, wrong, absent = conditional(), [], []
-    for metric, places in sorted(metrics.items()):
+    excused, wrong, absent = conditional(), {}, []
+    for metric, places in metrics.items():
         if metric not in found:
-            row = (metric, "not exported", places[""])
-            reason = excused.get(metric) or excused.get(base(metric))
-            absent.append((metric, reason)) if reason else wrong.append(row)
-        elif found[metric] is not None:
-            wrong += [(metric, f"no label {label}", where) for label, where in sorted(places.items())
-                      if label and label not in found[metric]]
+            if reason := excused.get(metric) or excused.get(base(metric)):
+                absent.append((metric, reason))
+            else:
+                wrong[metric, "not exported"] = places[""]
+            continue
+        for label in places.keys() - {""} - (found[metric] or places.keys()):
+            wrong.setdefault((metric, f"no label {label}"), set()).update(places[label])
     for label, names, where in clauses:
         series = [found[name] for name in names if name in found]
         # Where a metric is missing or has no series yet, nothing can be said.
         if len(series) == len(names) and None not in series and not any(label in labels for labels in series):
-            wrong.append((names[0], f"no label {label}", {where}))
-    return wrong, absent
+            wrong.setdefault((names[0], f"no label {label}"), set()).add(where)
+    return sorted((*key, where) for key, where in wrong.items()), sorted(absent)
 
 
 def main():
     if len(sys.argv) < 2:
         print(__doc__, file=sys.stderr)
         return 64
-    wrong, absent = faults(all_exported(sys.argv[1:]))
+    found = all_exported(sys.argv[1:])
+    wrong, absent = faults(found)
+    if bare := sorted(metric for metric in queries.needed()[0] if metric in found and found[metric] is None):
+        print(f"declared, but without a series yet, so that labels are not checked: {', '.join(bare)}")
     for metric, reason in absent:
         print(f"not there, as it may be unless {reason}: {metric}")
     if wrong:

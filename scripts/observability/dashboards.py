@@ -62,10 +62,10 @@ def fleet(metric, by="", where="{S}"):
     return f"max by ({by}) ({metric}{{{where}}})" if by else f"max({metric}{{{where}}})"
 
 
-def within(metric, seconds, where, window="$__range"):
-    """The share of a histogram below one of its bounds."""
-    return (f'sum(rate({metric}_bucket{{{where},le="{seconds}"}}[{window}]))'
-            f" / sum(rate({metric}_count{{{where}}}[{window}]))")
+def within(metric, seconds, where):
+    """The share of a histogram below one of its bounds. Prometheus 3 writes a whole number as 60.0, 2 as it came."""
+    bound = f'le="{seconds}"' if "." in seconds else f'le=~"{seconds}|{seconds}.0"'
+    return f"sum(rate({metric}_bucket{{{where},{bound}}}[$__range])) / sum(rate({metric}_count{{{where}}}[$__range]))"
 
 
 class Panel:
@@ -136,6 +136,9 @@ class Panel:
                  "gridPos": {"h": self.height, "w": self.width, "x": x, "y": y},
                  "fieldConfig": {"defaults": self.defaults(), "overrides": []},
                  "options": self.options(), "targets": targets}
+        if self.bars:
+            # A bar a minute at most: then windows hardly overlap, and an event is in one bar.
+            model["interval"] = "1m"
         if instant:
             model["transformations"] = [
                 {"id": "merge", "options": {}},
@@ -196,8 +199,8 @@ SERVICE = [
         graph("Rate by route", "Requests a second. `none`: paths that mean nothing.", [(rate(f"{HTTP}_count", "http_route", PUBLIC), "{{http_route}}")],
               "reqps", stack=True),
         graph("Errors of ours", "Share of all requests of a route that were answered with 5xx.",
-              [(f'sum by (http_route) (rate({HTTP}_count{{{PUBLIC},http_response_status_code=~"5.."}}[$__rate_interval]))'
-                f" / on (http_route) sum by (http_route) (rate({HTTP}_count{{{PUBLIC}}}[$__rate_interval]))", "{{http_route}}")],
+              [((f'sum by (http_route) (rate({HTTP}_count{{{PUBLIC},http_response_status_code=~"5.."}}[$__rate_interval]))'
+                f" / on (http_route) sum by (http_route) (rate({HTTP}_count{{{PUBLIC}}}[$__rate_interval]))"), "{{http_route}}")],
               "percentunit", limits=(0.001, 0.0144), top=0.05, alert="HeadgateApiErrorBudgetBurn"),
         graph("Duration", "Of all routes. Files are redirects: their bytes come from S3, not from here.", quantiles(HTTP, PUBLIC), "s"),
         graph("Duration by route, 99 %", "The slowest hundredth of each route.", [(quantile(0.99, HTTP, "http_route", PUBLIC), "{{http_route}}")],
@@ -300,23 +303,23 @@ PRACTICES = [
                  for outcome in ("completed", "failed", "cancelled", "revoked")]
               + [(f"sum by (practice) (increase(export_jobs_late_total{{{OF_PRACTICE}}}[$__range]))", "late"),
                  (f"max by (practice) (export_transaction_time_lag_seconds{{{OF_PRACTICE}}})", "transactionTime behind, s")],
-              alert="HeadgateExportsFailing"),
+              alert="HeadgateExportsFailing", height=6),
     ]),
     ("Exports", [
-        graph("Started", "By practice.", [(events("export_jobs_started_total", "practice", OF_PRACTICE), "{{practice}}")], bars=True),
-        graph("Completed", "By practice.", [(events("export_jobs_finished_total", "practice", OF_PRACTICE + ',outcome="completed"'), "{{practice}}")], bars=True),
-        rare("Failed", "By practice.", [(events("export_jobs_finished_total", "practice", OF_PRACTICE + ',outcome="failed"'), "{{practice}}")], alert="HeadgateExportsFailing"),
+        graph("Started", "By practice.", [(events("export_jobs_started_total", "practice", OF_PRACTICE), "practice {{practice}}")], bars=True),
+        graph("Completed", "By practice.", [(events("export_jobs_finished_total", "practice", OF_PRACTICE + ',outcome="completed"'), "practice {{practice}}")], bars=True),
+        rare("Failed", "By practice.", [(events("export_jobs_finished_total", "practice", OF_PRACTICE + ',outcome="failed"'), "practice {{practice}}")], alert="HeadgateExportsFailing"),
         rare("Revoked or cancelled", "Authority was taken away while the export ran, or the app gave it up.",
-             [(events("export_jobs_finished_total", "practice, outcome", OF_PRACTICE + ',outcome=~"revoked|cancelled"'), "{{practice}} {{outcome}}")]),
-        rare("Late", "By practice.", [(events("export_jobs_late_total", "practice", OF_PRACTICE), "{{practice}}")], alert="HeadgateExportsLate"),
+             [(events("export_jobs_finished_total", "practice, outcome", OF_PRACTICE + ',outcome=~"revoked|cancelled"'), "practice {{practice}} {{outcome}}")]),
+        rare("Late", "By practice.", [(events("export_jobs_late_total", "practice", OF_PRACTICE), "practice {{practice}}")], alert="HeadgateExportsLate"),
         rare("Consent denied", "Requests and running exports without the practice's consent, by where it was noticed.",
-             [(events("consent_denied_total", "practice, phase", OF_PRACTICE), "{{practice}} {{phase}}")]),
+             [(events("consent_denied_total", "practice, phase", OF_PRACTICE), "practice {{practice}} {{phase}}")]),
     ]),
     ("Databases of practices", [
         graph("transactionTime behind now", "How old the newest data of an export begun now would be. A transaction open for long holds it back.",
-              [(fleet("export_transaction_time_lag_seconds", "practice", OF_PRACTICE), "{{practice}}")], "s", limits=(900,), alert="HeadgateTransactionTimeLag"),
+              [(fleet("export_transaction_time_lag_seconds", "practice", OF_PRACTICE), "practice {{practice}}")], "s", limits=(900,), alert="HeadgateTransactionTimeLag"),
         graph("Replica behind primary", "Practices that are exported from a replica only.",
-              [(fleet("export_source_replica_lag_seconds", "practice", OF_PRACTICE), "{{practice}}")], "s", limits=(60, 300), alert="HeadgateReplicaLag"),
+              [(fleet("export_source_replica_lag_seconds", "practice", OF_PRACTICE), "practice {{practice}}")], "s", limits=(60, 300), alert="HeadgateReplicaLag"),
         graph("Oldest catalogue", "How long ago the catalogue of a source was read, the oldest of all practices.", fleet("source_catalog_age_seconds"), "s", limits=(2 * DAY,)),
         graph("Statements, 95 %", "Duration by operation, over all practices.",
               [(quantile(0.95, "export_source_query_duration_seconds", "operation"), "{{operation}}")], "s", limits=(30, 60)),
@@ -386,11 +389,15 @@ CAPACITY = [
               'sum(rate(export_resources_total{{S}}[$__rate_interval])) / (sum(avg_over_time(worker_slots{{S},kind="shard",state="busy"}[$__rate_interval])) > 0)', "cps"),
     ]),
     ("Processes", [
-        graph("CPU", "Cores in use.", [("rate(process_cpu_time_seconds_total{{S}}[$__rate_interval])", "{{job}} {{instance}}")]),
-        graph("Memory", "The lines: four fifths of the limit of the manifests, and the limit (512 MiB).",
-              [("process_memory_usage_bytes{{S}}", "{{job}} {{instance}}")], "bytes", limits=(410 * MIB, 512 * MIB), alert="HeadgateMemoryHigh"),
+        graph("CPU", "Cores in use.", [("rate(process_cpu_time_seconds_total{{S}}[$__rate_interval])", "{{job}} {{instance}}")], width=6),
+        graph("Memory of workers", "The lines: four fifths of the limit of the manifests, and the limit (512 MiB).",
+              [('process_memory_usage_bytes{{S},job="headgate-worker"}', "{{instance}}")], "bytes", limits=(410 * MIB, 512 * MIB),
+              alert="HeadgateMemoryHigh", width=6),
+        graph("Memory of the API", "The lines: four fifths of the limit of the manifests, and the limit (256 MiB).",
+              [('process_memory_usage_bytes{{S},job!="headgate-worker"}', "{{job}} {{instance}}")], "bytes", limits=(205 * MIB, 256 * MIB),
+              alert="HeadgateMemoryHigh", width=6),
         graph("Open files", "File descriptors. An API needs one for each connection (server.max_connections).",
-              [("process_open_file_descriptor_count{{S}}", "{{job}} {{instance}}")]),
+              [("process_open_file_descriptor_count{{S}}", "{{job}} {{instance}}")], width=6),
     ]),
     ("Control database", [
         graph("Connections in use", "Share of each process's pool (database.max_connections).",

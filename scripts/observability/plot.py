@@ -9,23 +9,24 @@ import textwrap
 import urllib.error
 import urllib.parse
 import urllib.request
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 import matplotlib
 
 matplotlib.use("Agg")
-import matplotlib.dates as dates
-import matplotlib.pyplot as plt
-from matplotlib.ticker import FuncFormatter
+import itertools
 
+import matplotlib.pyplot as plt
 import queries
+from matplotlib import dates
+from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator
 from queries import ROOT
 
 # Points of a line; a picture is not wide enough for more.
 POINTS = 240
-COLUMNS = 3
-LINES_NAMED = 8
+# Inches: of a picture, of its head, of a unit of the boards' grid.
+WIDTH, HEAD, UNIT = 15, 0.65, 0.36
 COLOURS = ["#3366cc", "#e07b00", "#2a9d4e", "#b0308f", "#7a5195", "#0097a7", "#8d6e63", "#c2a300", "#5c6bc0", "#90a4ae"]
 THRESHOLD = {"green": "#2a9d4e", "yellow": "#e0a800", "red": "#d62728"}
 INK, FAINT = "#222222", "#777777"
@@ -66,8 +67,9 @@ def legend(template, labels):
 class Prometheus:
     """The server that is asked, and for which time."""
 
-    def __init__(self, url, start, end, values):
-        self.url, self.start, self.end, self.values = url.rstrip("/"), start, end, values
+    def __init__(self, url, start, end, window, values):
+        self.url, self.start, self.end, self.window = url.rstrip("/"), start, end, window
+        self.values = {"$__rate_interval": f"{window}s", "$__interval": f"{window}s", "$__range": f"{round(end - start)}s"} | values
         self.step = max(1, round((end - start) / POINTS))
         # It is near, whatever proxy the environment names.
         self.opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -84,9 +86,12 @@ class Prometheus:
     def lines(self, panel):
         """The lines of a panel: [(name, [(time, value)])]."""
         found = []
+        # A bar counts what happened since the one before.
+        bars = panel["fieldConfig"]["defaults"].get("custom", {}).get("drawStyle") == "bars"
+        step = max(self.step, self.window) if bars else self.step
         for target in panel["targets"]:
-            query = queries.with_values(target["expr"], self.values)
-            for series in self.ask("/api/v1/query_range", query=query, start=self.start, end=self.end, step=self.step):
+            query = queries.with_values(target["expr"], self.values | ({"$__rate_interval": f"{step}s"} if bars else {}))
+            for series in self.ask("/api/v1/query_range", query=query, start=self.start, end=self.end, step=step):
                 points = [(float(time), float(value)) for time, value in series["values"]]
                 if any(math.isfinite(value) for _, value in points):
                     found.append((legend(target["legendFormat"], series["metric"]), points))
@@ -108,16 +113,30 @@ class Prometheus:
                                  for labels, values in sorted(rows.items())]
 
 
+def round_steps(unit, top, whole, marks):
+    """A distance of marks on the scale that is round in its unit, about so many of them up to the top."""
+    if unit == "s" and top > 5:
+        choice = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400]
+        choice += [86400 * n for n in (2, 5, 10, 20, 30, 60, 90)]
+    elif unit in ("bytes", "Bps"):
+        choice = [n << shift for shift in (0, 10, 20, 30) for n in (1, 2, 5, 10, 20, 50, 64, 100, 128, 256, 512)]
+    elif whole and top <= 6:
+        choice = [1, 2]
+    else:
+        return MaxNLocator(nbins=marks, integer=whole)
+    return MultipleLocator(min(choice, key=lambda distance: abs(top / distance - marks)))
+
+
 def draw_thresholds(axes, panel, top):
     """The thresholds that are not far above what there is to see: in the colour that begins there."""
     defaults = panel["fieldConfig"]["defaults"]
     steps = defaults["thresholds"]["steps"]
     far = []
-    for before, step in zip(steps, steps[1:]):
+    for before, step in itertools.pairwise(steps):
         # Where falling is bad, the colour that matters is the one below the line.
         colour = before["color"] if steps[-1]["color"] == "green" else step["color"]
         if step["value"] <= top * 4 or top == 0 and defaults["unit"] == "percentunit":
-            axes.axhline(step["value"], color=THRESHOLD[colour], linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+            axes.axhline(step["value"], color=THRESHOLD[colour], linewidth=1, linestyle=(0, (4, 3)), zorder=3)
             top = max(top, step["value"])
         else:
             far.append((step["value"], colour))
@@ -144,34 +163,50 @@ def draw_lines(axes, panel, lines):
         for index, layer in enumerate(layers):
             upper = [low + value for low, value in zip(base, layer)]
             colour = COLOURS[index % len(COLOURS)]
-            axes.fill_between([datetime.fromtimestamp(t, timezone.utc) for t in times], base, upper, color=colour,
-                              alpha=0.75, linewidth=0, label=lines[index][0] if index < LINES_NAMED else None, **steps)
+            axes.fill_between([datetime.fromtimestamp(t, UTC) for t in times], base, upper, color=colour,
+                              alpha=0.75, linewidth=0, label=lines[index][0], **steps)
             base = upper
         highest = max(base, default=0.0)
     else:
         for index, (name, points) in enumerate(lines):
-            times = [datetime.fromtimestamp(t, timezone.utc) for t, _ in points]
+            times = [datetime.fromtimestamp(t, UTC) for t, _ in points]
             values = [v if math.isfinite(v) else math.nan for _, v in points]
-            axes.plot(times, values, color=COLOURS[index % len(COLOURS)], linewidth=1.3,
-                      label=name if index < LINES_NAMED else None)
+            few = sum(not math.isnan(v) for v in values) < POINTS / 4
+            axes.plot(times, values, color=COLOURS[index % len(COLOURS)], linewidth=1.3, marker="." if few else "", markersize=4, label=name)
             highest = max([highest, *(v for v in values if not math.isnan(v))])
     return highest
+
+
+def draw_legend(axes, room):
+    """The names of the lines in two rows of so many letters; of those that find no place, the number."""
+    handles, names = axes.get_legend_handles_labels()
+    if not any(names):
+        return
+    columns = max(1, room // (max(map(len, names)) + 7))
+    if len(names) > 2 * columns:
+        more = len(names) - 2 * columns
+        handles, names = handles[:-more], names[:-more]
+        names[-1] += f" (+{more})"
+    axes.legend(handles, names, loc="upper center", bbox_to_anchor=(0.48, -0.11), fontsize=7, frameon=False,
+                ncols=min(columns, len(names)), handlelength=1.2, columnspacing=1.0, labelcolor=INK)
 
 
 def draw(axes, panel, prometheus):
     """One panel; returns whether there was something to draw."""
     defaults = panel["fieldConfig"]["defaults"]
     unit = defaults["unit"]
-    axes.set_title("\n".join(textwrap.wrap(panel["title"], 46)), fontsize=9, loc="left", color=INK, fontweight="bold")
+    axes.set_title("\n".join(textwrap.wrap(panel["title"], panel["gridPos"]["w"] * 7)), fontsize=9, loc="left", color=INK, fontweight="bold")
     if panel["type"] == "table":
         return draw_table(axes, *prometheus.rows(panel))
     lines = prometheus.lines(panel)
-    axes.set_xlim(datetime.fromtimestamp(prometheus.start, timezone.utc), datetime.fromtimestamp(prometheus.end, timezone.utc))
-    axes.xaxis.set_major_locator(dates.AutoDateLocator(maxticks=6))
-    axes.xaxis.set_major_formatter(dates.DateFormatter("%H:%M", tz=timezone.utc))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: shown(value, unit)))
+    axes.set_xlim(datetime.fromtimestamp(prometheus.start, UTC), datetime.fromtimestamp(prometheus.end, UTC))
+    axes.xaxis.set_major_locator(dates.AutoDateLocator(maxticks=6 if panel["gridPos"]["w"] > 4 else 3))
+    axes.xaxis.set_major_formatter(dates.DateFormatter("%H:%M", tz=UTC))
+    most = 1 + 1e-9 if unit == "percentunit" else math.inf
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: shown(value, unit) if value <= most else ""))
     axes.tick_params(labelsize=7, colors=FAINT)
     axes.grid(axis="y", color="#e6e6e6", linewidth=0.6)
+    axes.set_axisbelow(True)
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     if not lines:
@@ -181,23 +216,20 @@ def draw(axes, panel, prometheus):
     highest = draw_thresholds(axes, panel, draw_lines(axes, panel, lines))
     if panel["type"] == "stat":
         last = next((v for _, v in reversed(lines[0][1]) if math.isfinite(v)), math.nan)
-        axes.text(0.03, 0.9, shown(last, unit), transform=axes.transAxes, ha="left", va="top", fontsize=15, color=INK)
+        axes.text(0.03, 0.9, shown(last, unit), transform=axes.transAxes, ha="left", va="top", fontsize=16, color=INK)
+    whole = unit == "short" and all(v == int(v) for _, points in lines for _, v in points if math.isfinite(v))
     lowest = min(v for _, points in lines for _, v in points if math.isfinite(v))
     falling = defaults["thresholds"]["steps"][-1]["color"] == "green" and len(defaults["thresholds"]["steps"]) > 1
     if unit == "percentunit" and falling:
         limits = [step["value"] for step in defaults["thresholds"]["steps"][1:]]
         low = min([lowest, *limits])
-        axes.set_ylim(low - (1 - low) * 0.3 - 1e-4, 1 + (1 - low) * 0.8 + 1e-4)
+        axes.set_ylim(low - (1 - low) * 0.2 - 1e-4, 1 + (1 - low) * 1.1 + 1e-4)
+        axes.yaxis.set_major_locator(MaxNLocator(nbins=4))
     else:
-        axes.set_ylim(0, highest * (1.45 if panel["type"] == "stat" else 1.12) or 1)
-    named = [line for line in lines if line[0]]
-    if named and panel["type"] != "stat":
-        handles, names = axes.get_legend_handles_labels()
-        if len(lines) > LINES_NAMED:
-            names[-1] += f"  (+{len(lines) - LINES_NAMED})"
-        axes.legend(handles, names, loc="upper center", bbox_to_anchor=(0.5, -0.12), fontsize=6.5, frameon=False,
-                    ncols=min(4, max(1, 70 // (max(map(len, names)) + 6))), handlelength=1.2, columnspacing=1.0,
-                    labelcolor=INK)
+        axes.set_ylim(0, highest * (1.8 if panel["type"] == "stat" else 1.12) or 1)
+        axes.yaxis.set_major_locator(round_steps(unit, axes.get_ylim()[1], whole, 2 if panel["type"] == "stat" else 5))
+    if panel["type"] != "stat":
+        draw_legend(axes, panel["gridPos"]["w"] * 11)
     return True
 
 
@@ -217,50 +249,31 @@ def draw_table(axes, columns, rows):
     return True
 
 
-def laid_out(panels):
-    """Rows of panels: title, or a list of (panel, columns it takes)."""
-    rows, line, used = [], [], 0
-    stats_wide = 1
-    for panel in panels:
-        if panel["type"] == "row":
-            if line:
-                rows.append(line)
-            rows.append(panel["title"])
-            line, used = [], 0
-            continue
-        wide = COLUMNS if panel["type"] == "table" and panel["gridPos"]["w"] == 24 else stats_wide
-        if used + wide > COLUMNS:
-            rows.append(line)
-            line, used = [], 0
-        line.append((panel, wide))
-        used += wide
-    return rows + ([line] if line else [])
-
-
 def draw_board(board, prometheus, out):
-    """A picture of a board; returns how many of its panels had something to show."""
-    rows = laid_out(board["panels"])
-    heights = [0.32 if isinstance(row, str) else (1.75 if all(p["type"] != "timeseries" for p, _ in row) else 2.75) for row in rows]
-    figure = plt.figure(figsize=(15, sum(heights) + 1.0), dpi=100, facecolor="white")
-    grid = figure.add_gridspec(len(rows), COLUMNS, height_ratios=heights, left=0.055, right=0.985,
-                               top=1 - 0.85 / figure.get_figheight(), bottom=0.35 / figure.get_figheight(), hspace=0.62, wspace=0.2)
-    span = " to ".join(datetime.fromtimestamp(t, timezone.utc).strftime("%Y-%m-%d %H:%M:%S") for t in (prometheus.start, prometheus.end))
-    figure.text(0.015, 1 - 0.3 / figure.get_figheight(), board["title"], fontsize=16, fontweight="bold", color=INK, va="center")
-    figure.text(0.985, 1 - 0.3 / figure.get_figheight(), f"{span} UTC, a point every {prometheus.step} s", fontsize=9,
-                color=FAINT, ha="right", va="center")
+    """A picture of a board, laid out as the board is; prints how many of its panels had something to show."""
+    panels = board["panels"]
+    tall = max(panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel in panels) * UNIT + HEAD
+    figure = plt.figure(figsize=(WIDTH, tall), dpi=100, facecolor="white")
+    span = " to ".join(datetime.fromtimestamp(t, UTC).strftime("%Y-%m-%d %H:%M:%S") for t in (prometheus.start, prometheus.end))
+    figure.text(0.012, 1 - 0.32 / tall, board["title"], fontsize=17, fontweight="bold", color=INK, va="center")
+    figure.text(0.988, 1 - 0.32 / tall, f"{span} UTC, a point every {prometheus.step} s", fontsize=9.5, color=FAINT,
+                ha="right", va="center")
     filled = total = 0
-    for index, row in enumerate(rows):
-        if isinstance(row, str):
-            axes = figure.add_subplot(grid[index, :])
-            axes.axis("off")
-            axes.text(-0.042, 0.2, row, transform=axes.transAxes, fontsize=11.5, color="#3366cc", fontweight="bold", va="center")
-            axes.axhline(-0.35, color="#cccccc", linewidth=0.8, clip_on=False)
+    for panel in panels:
+        place = panel["gridPos"]
+        left, top = place["x"] / 24 * WIDTH, tall - HEAD - place["y"] * UNIT
+        if panel["type"] == "row":
+            figure.text(0.012, (top - 0.22) / tall, panel["title"], fontsize=12, color="#3366cc", fontweight="bold", va="center")
+            figure.add_artist(plt.Line2D([0.012, 0.988], [(top - 0.37) / tall] * 2, color="#cccccc", linewidth=0.8))
             continue
-        column = 0
-        for panel, wide in row:
-            total += 1
-            filled += draw(figure.add_subplot(grid[index, column:column + wide]), panel, prometheus)
-            column += wide
+        # Room for the scale, the title and the legend around the plot.
+        around = {"left": 0.62, "right": 0.2, "top": 0.42, "bottom": 0.62 if panel["type"] == "timeseries" else 0.3}
+        wide, high = place["w"] / 24 * WIDTH, place["h"] * UNIT
+        axes = figure.add_axes([(left + around["left"]) / WIDTH, (top - high + around["bottom"]) / tall,
+                                (wide - around["left"] - around["right"]) / WIDTH,
+                                (high - around["top"] - around["bottom"]) / tall])
+        total += 1
+        filled += draw(axes, panel, prometheus)
     figure.savefig(out)
     plt.close(figure)
     print(f"{out}: {filled} of {total} panels have something to show")
@@ -281,14 +294,12 @@ def main():
     parser.add_argument("--end", required=True, type=moment)
     parser.add_argument("--out", type=Path, default=ROOT / "docs/images", help="folder of the pictures")
     parser.add_argument("--board", action="append", help="service, exports, practices, security, capacity; all if not given")
-    parser.add_argument("--rate", default="1m", help="$__rate_interval: four scrape intervals at least (1m)")
+    parser.add_argument("--window", type=int, default=60, help="$__rate_interval in seconds: four scrape intervals at least (60)")
     parser.add_argument("--job", default="headgate-.+", help="$job, a regular expression")
     options = parser.parse_args()
-    span = options.end - options.start
-    if span <= 0:
+    if options.end <= options.start:
         parser.error("--end has to be after --start")
-    values = {"$__rate_interval": options.rate, "$__interval": options.rate, "$__range": f"{round(span)}s", "$job": options.job}
-    prometheus = Prometheus(options.url, options.start, options.end, values)
+    prometheus = Prometheus(options.url, options.start, options.end, options.window, {"$job": options.job})
     options.out.mkdir(parents=True, exist_ok=True)
     for file, board in queries.boards():
         name = file.removeprefix("headgate-").removesuffix(".json")
