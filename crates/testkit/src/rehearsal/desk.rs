@@ -85,6 +85,8 @@ async fn variables(
         ("API_DSN", installation.database_url_as(API_ROLE, &control)),
         ("WORKER_DSN", installation.database_url_as(WORKER_ROLE, &control)),
         ("RESTORED_DSN", installation.database_url(&restored)),
+        ("RESTORED_API_DSN", installation.database_url_as(API_ROLE, &restored)),
+        ("RESTORED_WORKER_DSN", installation.database_url_as(WORKER_ROLE, &restored)),
         ("EHR_DSN", installation.database_url(&ehr)),
         ("SHIPPED", shipped()?),
         ("READER_DSN", installation.database_url_as(READER, &ehr)),
