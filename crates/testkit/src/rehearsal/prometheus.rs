@@ -6,6 +6,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use reqwest::Url;
 use serde_json::Value;
 use tokio::process::{Child, Command};
 
@@ -79,8 +80,8 @@ impl Prometheus {
     /// When the question is not answered.
     pub async fn has_seen(&self, alert: &str, seconds: u64) -> Result<bool> {
         let query = format!("count_over_time(ALERTS{{alertname=\"{alert}\"}}[{}s])", seconds.max(1));
-        let asked = self.http.get(format!("{}/api/v1/query", self.url)).query(&[("query", query)]);
-        let answer: Value = asked.send().await?.json().await?;
+        let url = Url::parse_with_params(&format!("{}/api/v1/query", self.url), [("query", query)])?;
+        let answer: Value = self.http.get(url).send().await?.json().await?;
         ensure!(answer["status"] == "success", "prometheus answers {answer}");
         Ok(answer["data"]["result"].as_array().is_some_and(|found| !found.is_empty()))
     }
