@@ -6,7 +6,8 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup build bins demo test fmt lint roundtrip chaos properties matrix fuzz revocation conformance bench sqlx check-sqlx observability
+.PHONY: help setup build bins demo test fmt lint roundtrip chaos properties matrix fuzz revocation conformance bench sqlx check-sqlx observability \
+    manifests deployed rehearse supply-chain sbom image image-rehearsal
 
 # A freshly installed cargo is found even before the shell was opened anew.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -35,6 +36,7 @@ help: ## This list
 	@echo '  make matrix    [ARGS=--rows]'
 	@echo '  make fuzz      [N=CASES] [SEED=S] [ARGS="--only CASE"]'
 	@echo '  make conformance [PATIENTS=300] [SEED=1] [US_CORE=6.1.0|7.0.0]'
+	@echo '  make deployed  [OVERLAY=dev|production]'
 	@echo '  make bench     CASE=template  |  CASE=mapping [PATIENTS=10000] [SEED=1]'
 	@echo '  make observability [METRICS="http://127.0.0.1:8082/metrics …"]'
 
@@ -109,5 +111,25 @@ check-sqlx: setup ## Whether the committed descriptions are up to date
 observability: ## Check alert rules, dashboards and runbooks; METRICS="URL…": that running programs export it all
 	@scripts/observability/check $(METRICS)
 
-rehearse: bins ## Follow the operations page: every command on a fresh installation, every runbook (REHEARSE_UPDATE=1 writes)
-	@exec $(BIN)/rehearse $(ARGS)
+manifests: ## Render the Kubernetes manifests and check them: schemas, checkov, rules of our own
+	@scripts/manifests/run
+
+OVERLAY ?= dev
+PODS = $(or $(CARGO_TARGET_DIR),target)/manifests/$(OVERLAY).pods.json
+
+deployed: bins ## Start the pods of the manifests on this machine and export: OVERLAY=dev|production
+	@mkdir -p $(dir $(PODS)) && scripts/manifests/run pods $(OVERLAY) >$(PODS)
+	@exec $(BIN)/deployed --pods $(PODS)
+
+image: ## Look at the Dockerfile and compose.yaml, without a container engine
+	@scripts/image/check
+
+# As root on Debian with podman, buildah, runc and debootstrap; says what it did and what not.
+image-rehearsal: ## Build the image on stand-ins of its base images, and run it and compose.yaml
+	@scripts/image/rehearse
+
+sbom: setup ## What is linked into the image's executable, as CycloneDX below target/sbom
+	@scripts/supply-chain/validate $(or $(CARGO_TARGET_DIR),target)/sbom/headgate.cdx.json
+
+supply-chain: setup ## Licences, bans, sources, unused dependencies, advisories (ADVISORY_DB=DIR), bill of materials
+	@scripts/supply-chain/check $(CARGO_FLAGS)

@@ -82,11 +82,8 @@ pub fn s3_config(config: &S3) -> S3Config {
 pub fn serve_health(config: &Config, life: &Lifecycle, private: Listener) -> Health {
     tracing::info!(private = %private.address(), "listening");
     let health = Health::new(life.soft());
-    private.spawn_beside(
-        health::router(health.clone()).merge(telemetry::routes()),
-        Bounds::from(&config.server),
-        life,
-    );
+    let router = health::router(health.clone()).merge(telemetry::routes());
+    private.spawn_beside(router, Bounds::from(&config.server), life);
     health
 }
 

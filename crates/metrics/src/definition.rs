@@ -17,6 +17,20 @@ pub struct Definition {
     pub role: Role,
 }
 
+impl Definition {
+    /// The name that Prometheus knows it by: unit and, for counters, `_total` at its end.
+    #[must_use]
+    pub fn prometheus_name(&self) -> String {
+        let unit = match self.unit {
+            "s" => "_seconds",
+            "By" => "_bytes",
+            _ => "",
+        };
+        let total = if self.kind == Kind::Counter { "_total" } else { "" };
+        format!("{}{unit}{total}", self.name.replace('.', "_"))
+    }
+}
+
 /// How a metric behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {

@@ -7,8 +7,9 @@ use crate::{Error, Result, Store, doorbell};
 
 static MIGRATOR: Migrator = sqlx::migrate!("../../migrations/control");
 
-/// Schema versions that this program works with. While a new version is rolled out, the program of the
-/// version before must still be listed here for the newer schema.
+/// Schema versions that this program works with. Besides, it works with the next one: a migration only adds, and what it
+/// makes superfluous is removed by the one after it, so that the programs of two versions run side by side while the newer
+/// is rolled out.
 pub const SUPPORTED_SCHEMA_VERSIONS: [i64; 1] = [6];
 
 /// The version that `headgate migrate` of this program brings a database to.

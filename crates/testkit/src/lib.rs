@@ -29,6 +29,8 @@
 mod admin;
 mod answer;
 mod bulk;
+mod collector;
+pub mod deployed;
 pub mod fuzz;
 mod guardian;
 pub mod headgate;
@@ -50,6 +52,7 @@ mod vendor_app;
 pub use admin::Admin;
 pub use answer::Answer;
 pub use bulk::{BulkClient, Download, DownloadedFile, Level};
+pub use collector::{Collector, SeenSpan};
 pub use headgate::Process;
 pub use installation::{Installation, READER};
 pub use key_server::{Behaviour, KeyServer};

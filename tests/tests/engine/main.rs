@@ -16,4 +16,5 @@ mod levels;
 mod privacy;
 mod properties;
 mod relay;
+mod telemetry;
 mod world;

@@ -1,8 +1,8 @@
 //! What patients are called and what they have stays in the files.
 
 use anyhow::Result;
-use headgate_testkit::Level;
 use headgate_testkit::sqlx::{self, AssertSqlSafe};
+use headgate_testkit::{Collector, Level};
 
 use crate::world::{World, options};
 
@@ -22,7 +22,14 @@ const MAY_KNOW: [(&str, &str); 5] = [
 async fn no_patient_appears_in_logs_tables_queue_or_object_keys() -> Result<()> {
     // Everything is logged, and what fails fails at once.
     let settings = options().set("log.filter", "trace").set("lease.max_attempts", 1);
-    let world = World::of(settings.set("export.shard_rows", 5).set("limits.resource_bytes", 2048)).await?;
+    // Whatever is told of processes is told to this collector.
+    let collector = Collector::grpc().await?;
+    let settings = settings
+        .set("telemetry.otlp_endpoint", collector.endpoint())
+        .set("telemetry.metrics_interval_s", 1)
+        .set("telemetry.trace_ratio", 1.0);
+    let mut world =
+        World::of(settings.set("export.shard_rows", 5).set("limits.resource_bytes", 2048)).await?;
     for n in 1..=12 {
         let id = format!("{CANARY}-{n}");
         let body = format!(r#"{{"resourceType":"Patient","id":"{id}","name":[{{"family":"{CANARY}"}}]}}"#);
@@ -57,7 +64,8 @@ async fn no_patient_appears_in_logs_tables_queue_or_object_keys() -> Result<()> 
     assert!(!answer.text().contains(CANARY), "{}", answer.text());
     assert!(answer.text().contains("P0001"), "the SQLSTATE is told: {}", answer.text());
 
-    assert_silent(&world).await
+    assert_silent(&world).await?;
+    assert_tells_nothing(&mut world, &collector).await
 }
 
 /// Rows that end in the error file: their bodies are looked at most closely.
@@ -65,6 +73,26 @@ async fn broken_rows(world: &World) -> Result<()> {
     let id = format!("{CANARY}-1");
     world.practice.insert_body("Condition", &id, Some(&id), &format!("{{{CANARY}")).await?;
     world.practice.insert_body("Procedure", &id, Some(&id), &format!(r#"{{"id":"{CANARY}"}}"#)).await
+}
+
+/// Neither traces nor metrics nor logs, as they leave the processes, know patients or secrets.
+async fn assert_tells_nothing(world: &mut World, collector: &Collector) -> Result<()> {
+    // Ending sends what is queued.
+    world.app.worker(0).terminate().await?;
+    world.app.api().terminate().await?;
+    for told in ["export failed", "S3/PutObject", "publish", "GET kick_off", "export.resources"] {
+        assert!(collector.has(told), "the collector has heard nothing of {told}");
+    }
+    for secret in
+        [CANARY, world.client.token(), "X-Amz-Signature", world.app.admin().token(), "client_assertion="]
+    {
+        assert!(
+            !collector.has(secret),
+            "the collector has heard {}",
+            if secret == CANARY { CANARY } else { "a secret" }
+        );
+    }
+    Ok(())
 }
 
 async fn assert_silent(world: &World) -> Result<()> {

@@ -7,6 +7,7 @@
 mod conformance;
 mod dependencies;
 mod documents;
+mod metrics;
 mod rust_text;
 mod shape;
 mod supply;
