@@ -190,6 +190,7 @@ fn what_belongs_together_is_given_together_or_not_at_all() {
         (&[("HEADGATE__TOKEN__EXTERNAL__AUDIENCE", "a")], "token.external.audience: "),
         (&[("HEADGATE__DATABASE__API_ROLE", "headgate_worker")], "database.worker_role: "),
         (&[("HEADGATE__DATABASE__API_ROLE", "x; DROP")], "database.api_role: "),
+        (&[("HEADGATE__DATABASE__OBSERVER_ROLE", "headgate_api")], "database.observer_role: "),
         (&[("HEADGATE__TOKEN__KEY_ROTATION_S", "600")], "token.key_overlap_s: "),
     ] {
         let error = load(given).unwrap_err().to_string();
