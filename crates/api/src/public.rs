@@ -104,7 +104,15 @@ async fn dispatch(state: &ApiState, request: Request, walk: &mut Walk) -> Result
             route::check(&request.method, "GET, HEAD")?;
             return smart_configuration::show_at_origin(state, &authority).instrument(span).await;
         }
-        found => found?,
+        Err(ApiError::NoSuchPlace) => return Err(ApiError::NoSuchPlace),
+        Err(error) => {
+            // What cannot be answered for want of the database is counted as what it was, wherever its base URL ends.
+            if let Some(operation) = Operation::at_end_of(path, state.config().own_token_path()) {
+                walk.to(operation.name(), &request.method);
+            }
+            return Err(error);
+        }
+        Ok(found) => found,
     };
     walk.practice = Some(practice.number);
     let operation = Operation::at(rest, state.config().own_token_path()).ok_or(ApiError::NoSuchPlace)?;

@@ -69,6 +69,11 @@ impl Operation {
         })
     }
 
+    /// The operation at the end of a path whose base URL is not known.
+    pub(crate) fn at_end_of(path: &str, token_path: Option<&str>) -> Option<Self> {
+        path.match_indices('/').find_map(|(from, _)| Self::at(&path[from..], token_path))
+    }
+
     /// The operation at and beside the token endpoint, which stands below the shared URL as below each base URL.
     pub(crate) fn of_tokens(path: &str, token_path: &str) -> Option<Self> {
         if path == token_path {
@@ -150,6 +155,18 @@ mod tests {
             assert_eq!(Operation::at(rest, None), None, "{rest}");
         }
         assert_eq!(Operation::at("/metadata", None), Some(Operation::Metadata));
+    }
+
+    #[test]
+    fn an_operation_is_known_without_its_base_url() {
+        for (path, operation) in [
+            ("/lakeside/fhir/r4/Patient/$export", Some(Operation::KickOff(Level::Patient))),
+            ("/lakeside/fhir/r4/fhir-services/$export-status/unknown", Some(Operation::Status(None))),
+            ("/lakeside/fhir/r4/auth/token", Some(Operation::Token)),
+            ("/lakeside/fhir/r4/Patient", None),
+        ] {
+            assert_eq!(Operation::at_end_of(path, Some("/auth/token")), operation, "{path}");
+        }
     }
 
     #[test]

@@ -80,6 +80,7 @@ pub fn s3_config(config: &S3) -> S3Config {
 
 /// Serves the private listener from now on until the process ends.
 pub fn serve_health(config: &Config, life: &Lifecycle, private: Listener) -> Health {
+    tracing::info!(private = %private.address(), "listening");
     let health = Health::new(life.soft());
     let router = health::router(health.clone()).merge(telemetry::routes());
     private.spawn_beside(router, Bounds::from(&config.server), life);

@@ -22,6 +22,11 @@ impl Guardian {
         Self::start(r#"kill -9 "$1""#, process.to_string().as_ref())
     }
 
+    /// Kills a process that this one has started as the leader of a group, and the group.
+    pub(crate) fn kills_group(leader: u32) -> io::Result<Self> {
+        Self::start(r#"kill -9 -- "-$1""#, leader.to_string().as_ref())
+    }
+
     /// Removes a folder and all in it.
     pub(crate) fn removes(folder: &Path) -> io::Result<Self> {
         // Twice, because a process that is just being killed may still write there.
@@ -40,6 +45,12 @@ impl Guardian {
             .process_group(0)
             .spawn()?;
         Ok(Self { shell })
+    }
+
+    /// Does its deed now. Waits until the shell is gone.
+    pub(crate) fn strike(mut self) {
+        drop(self.shell.stdin.take());
+        let _gone = self.shell.wait();
     }
 
     /// There is nothing left to guard. Waits until the shell is gone.

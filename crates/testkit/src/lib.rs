@@ -42,6 +42,7 @@ mod ports;
 mod practice;
 pub mod properties;
 mod reference_ehr;
+pub mod rehearsal;
 mod second_api;
 mod settings;
 mod test_app;
