@@ -147,7 +147,6 @@ fn begin(start: &Start<'_>, to: BoxMakeWriter, colours: bool) -> Result<(), Tele
 }
 
 /// The routes that telemetry adds to the private listener: `/metrics` and `/logfilter`.
-#[must_use]
 pub fn routes() -> Router {
     match RUNNING.get() {
         Some(running) => running.meters.routes().merge(running.filter.routes()),
