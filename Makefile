@@ -7,7 +7,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .PHONY: help setup build bins demo test fmt lint roundtrip chaos properties matrix fuzz revocation conformance bench sqlx check-sqlx observability \
-    manifests deployed rehearse supply-chain sbom image
+    manifests deployed rehearse supply-chain sbom image image-rehearsal
 
 # A freshly installed cargo is found even before the shell was opened anew.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -120,3 +120,16 @@ PODS = $(or $(CARGO_TARGET_DIR),target)/manifests/$(OVERLAY).pods.json
 deployed: bins ## Start the pods of the manifests on this machine and export: OVERLAY=dev|production
 	@mkdir -p $(dir $(PODS)) && scripts/manifests/run pods $(OVERLAY) >$(PODS)
 	@exec $(BIN)/deployed --pods $(PODS)
+
+image: ## Look at the Dockerfile and compose.yaml, without a container engine
+	@scripts/image/check
+
+# As root on Debian with podman, buildah, runc and debootstrap; says what it did and what not.
+image-rehearsal: ## Build the image on stand-ins of its base images, and run it and compose.yaml
+	@scripts/image/rehearse
+
+sbom: setup ## What is linked into the image's executable, as CycloneDX below target/sbom
+	@scripts/supply-chain/validate $(or $(CARGO_TARGET_DIR),target)/sbom/headgate.cdx.json
+
+supply-chain: setup ## Licences, bans, sources, unused dependencies, advisories (ADVISORY_DB=DIR), bill of materials
+	@scripts/supply-chain/check $(CARGO_FLAGS)

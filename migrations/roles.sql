@@ -35,6 +35,8 @@ GRANT SELECT ON
 GRANT SELECT, UPDATE ON headgate.shard, headgate.file, headgate.fleet TO {api};
 GRANT SELECT ON headgate.pause TO {api};
 GRANT INSERT ON apalis.jobs TO {api};
+-- Which workers listen: ids and times.
+GRANT SELECT ON apalis.workers TO {api};
 -- Members of a group are uploaded into a temporary table.
 DO $$ BEGIN EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO {api}', current_database()); END $$;
 

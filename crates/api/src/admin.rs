@@ -24,7 +24,9 @@ mod input;
 mod mappings;
 mod me;
 mod members;
+mod operations;
 mod page;
+mod pause;
 mod practices;
 mod revision;
 mod signing_keys;
@@ -66,6 +68,7 @@ fn routes() -> OpenApiRouter<ApiState> {
         .merge(vendor_routes())
         .merge(practice_routes())
         .merge(export_routes())
+        .merge(operations_routes())
         .routes(routes!(mappings::list))
         .routes(routes!(mappings::show, mappings::put))
         .routes(routes!(audit::events))
@@ -97,6 +100,8 @@ fn practice_routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(practices::show, practices::change))
         .routes(routes!(practices::suspend))
         .routes(routes!(practices::resume))
+        .routes(routes!(practices::hold::pause))
+        .routes(routes!(practices::hold::unpause))
         .routes(routes!(practices::source::refresh))
         .routes(routes!(practices::source::show))
         .routes(routes!(consents::preview))
@@ -118,6 +123,17 @@ fn export_routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(exports::requeue))
         .routes(routes!(disclosures::list))
         .routes(routes!(disclosures::search))
+}
+
+fn operations_routes() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::new()
+        .routes(routes!(operations::status))
+        .routes(routes!(operations::pause))
+        .routes(routes!(operations::resume))
+        .routes(routes!(operations::leases))
+        .routes(routes!(operations::stuck))
+        .routes(routes!(operations::waits))
+        .routes(routes!(operations::costs))
 }
 
 /// An error of the admin API, told as problem details.

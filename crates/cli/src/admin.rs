@@ -9,6 +9,7 @@ mod audit;
 mod consent;
 mod disclosure;
 mod export;
+mod fleet;
 mod group;
 mod key;
 mod mapping;
@@ -85,8 +86,11 @@ enum ApiNoun {
     #[command(subcommand)]
     Mapping(mapping::MappingCommand),
     /// Exports and their progress.
-    #[command(subcommand)]
+    #[command(subcommand, visible_alias = "exports")]
     Export(export::ExportCommand),
+    /// All practices and workers together: pausing, leases, waits, costs.
+    #[command(subcommand)]
+    Fleet(fleet::FleetCommand),
     /// What was done, by whom, and whether the record of it is whole.
     #[command(subcommand)]
     Audit(audit::AuditCommand),
@@ -106,6 +110,8 @@ enum ApiNoun {
 struct Shown {
     answer: Value,
     tables: Vec<Table>,
+    /// Said after the tables.
+    line: Option<String>,
     /// The answer is "no", and why: the command ends with 1 after showing it.
     no: Option<&'static str>,
 }
@@ -113,7 +119,7 @@ struct Shown {
 impl Shown {
     /// An answer without a table yet.
     fn nothing(answer: Value) -> Self {
-        Self { answer, tables: Vec::new(), no: None }
+        Self { answer, tables: Vec::new(), line: None, no: None }
     }
 
     /// One object as a table of its members.
@@ -159,6 +165,7 @@ pub async fn run(args: AdminArgs) -> Result<(), Failure> {
         output::print_json(&shown.answer);
     } else {
         shown.tables.iter().for_each(output::print);
+        shown.line.iter().for_each(output::print);
         if shown.answer["next"].is_string() {
             eprintln!("there are more; say how many with --limit, or --limit 0 for all");
         }
@@ -175,6 +182,7 @@ async fn answer(client: &AdminClient, noun: ApiNoun) -> Result<Shown, Failure> {
         ApiNoun::Group(command) => group::run(client, command).await,
         ApiNoun::Mapping(command) => mapping::run(client, command).await,
         ApiNoun::Export(command) => export::run(client, command).await,
+        ApiNoun::Fleet(command) => fleet::run(client, command).await,
         ApiNoun::Audit(command) => audit::run(client, command).await,
         ApiNoun::Disclosure(command) => disclosure::run(client, command).await,
         ApiNoun::Key(command) => key::run(client, command).await,

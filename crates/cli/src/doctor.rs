@@ -5,6 +5,7 @@
 
 mod bucket;
 mod clock;
+mod collector;
 mod configuration;
 mod database;
 mod finding;
@@ -39,18 +40,7 @@ use finding::{Finding, Verdict};
 /// Practices that are looked at side by side.
 const SIDE_BY_SIDE: usize = 4;
 
-/// Check a deployment end to end, and say what to mend.
-///
-/// Looks at the configuration, the control database (version, encryption, connections, schema, roles, queue,
-/// housekeeping), the clocks, the bucket, the keys of access tokens, the public URL, the issuers of tokens, and for
-/// each practice at its part of the bucket and at its source.
-///
-/// Run it where the role runs, with the role's configuration and environment. Nothing is written but an object of a few
-/// bytes below `PREFIX/doctor/` of each practice, which is deleted again; nothing is audited. What is printed has
-/// neither secrets nor patients' data.
-///
-/// The exit status is 0 if nothing failed (there may be warnings), 1 if something did, and 64 if the command line is
-/// wrong.
+/// What to check.
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
     /// Check what this role needs.
@@ -132,6 +122,7 @@ impl Doctor {
             self.note("public URL", public_url::check(config)).await;
             self.note("issuers of tokens", issuers::check(config)).await;
         }
+        self.note("collector", collector::check(config)).await;
         if let (true, Some(store)) = (roles.worker, migrated) {
             let defaults = sources::defaults(config, self.patience);
             let checks = known.iter().map(|practice| {

@@ -53,6 +53,17 @@ enum Command {
     /// Bring the control database's schema up to date.
     Migrate(migrate::MigrateArgs),
     /// Check a deployment end to end, and say what to mend.
+    ///
+    /// Looks at the configuration, the control database (version, encryption, connections, schema, roles, queue,
+    /// housekeeping), the clocks, the bucket, the keys of access tokens, the public URL, the issuers of tokens, and for
+    /// each practice at its part of the bucket and at its source.
+    ///
+    /// Run it where the role runs, with the role's configuration and environment. Nothing is written but an object of a few
+    /// bytes below `PREFIX/doctor/` of each practice, which is deleted again; nothing is audited. What is printed has
+    /// neither secrets nor patients' data.
+    ///
+    /// The exit status is 0 if nothing failed (there may be warnings), 1 if something did, and 64 if the command line is
+    /// wrong.
     Doctor(doctor::DoctorArgs),
     /// Register vendors, apps, practices and consents; look at exports and at what was done.
     Admin(Box<admin::AdminArgs>),

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use clap::Args;
-use headgate_runtime::Role;
+use headgate_runtime::{Config, Role};
 use headgate_store::Roles;
 
 use crate::bootstrap;
@@ -13,8 +13,8 @@ use crate::failure::Failure;
 /// Bring the control database's schema up to date.
 #[derive(Debug, Args)]
 pub struct MigrateArgs {
-    /// Create the roles `database.api_role` and `database.worker_role` where they are missing. They can log in and have
-    /// no password: set one, or let the server authenticate them otherwise. Needs the right to create roles.
+    /// Create the roles `database.api_role`, `database.worker_role` and `database.observer_role` where they are missing.
+    /// They can log in and have no password: set one, or let the server authenticate them otherwise. Needs the right to create roles.
     #[arg(long)]
     create_roles: bool,
 }
@@ -25,8 +25,9 @@ pub async fn run(file: Option<&Path>, args: &MigrateArgs) -> Result<(), Failure>
     let store = bootstrap::store(&config, &life).await?;
     store.migrate().await?;
     let version = store.check_schema().await?;
-    let roles = Roles { api: config.database.api_role.clone(), worker: config.database.worker_role.clone() };
-    if store.grant_roles(&roles, args.create_roles).await? {
+    let roles = roles(&config);
+    let granted = store.grant_roles(&roles, args.create_roles).await?;
+    if granted.engine {
         tracing::info!(api = roles.api, worker = roles.worker, "the roles may do what they need and no more");
     } else {
         tracing::warn!(
@@ -36,7 +37,20 @@ pub async fn run(file: Option<&Path>, args: &MigrateArgs) -> Result<(), Failure>
              `headgate migrate --create-roles` makes them"
         );
     }
+    if granted.observer {
+        tracing::info!(observer = roles.observer, "the role may ask how much is runnable, and nothing else");
+    }
     tracing::info!(version, "the control database is up to date");
     store.close().await;
     Ok(())
+}
+
+/// The roles that the configuration names.
+pub fn roles(config: &Config) -> Roles {
+    let names = &config.database;
+    Roles {
+        api: names.api_role.clone(),
+        worker: names.worker_role.clone(),
+        observer: names.observer_role.clone(),
+    }
 }

@@ -23,6 +23,7 @@ pub use disclosures::{Disclosure, DisclosureFilter, Times};
 pub use kick_off::{KickOffError, NewExport};
 pub use listed_files::ListedFile;
 pub use report::{ExportDetail, ExportFilter, ExportSummary, ProblemSummary, ShardSummary, StreamSummary};
+pub(crate) use waiting::waiting;
 pub use waiting::{WaitLimits, Waiting};
 
 /// An export as its client sees it.

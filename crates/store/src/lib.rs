@@ -32,6 +32,7 @@ mod maintenance;
 mod manifest_pages;
 mod mapping_sets;
 mod measures;
+mod operations;
 mod page;
 mod plan;
 mod practices;
@@ -80,11 +81,15 @@ pub use maintenance::{DueTask, Task};
 pub use manifest_pages::ManifestPage;
 pub use mapping_sets::MappingSetSummary;
 pub use measures::{ExportsInState, LASTING_STATES, Measures, PoolState, Queue};
+pub use operations::{
+    ExportWait, FleetStatus, HeldLease, Pause, PauseChange, PausedPractice, PracticeCost, Stuck, Trouble,
+    WorkerSeen,
+};
 pub use page::{Page, Paged};
 pub use plan::{AccessPath, Cohort, NewShard, NewStream, PlanState, StreamPlan};
 pub use practices::{NewPractice, PracticeChange, PracticeRecord, SourceBinding};
 pub use problems::{NewProblem, Problem};
-pub use roles::Roles;
+pub use roles::{Granted, Roles};
 pub use schema::{NEWEST_SCHEMA_VERSION, SUPPORTED_SCHEMA_VERSIONS};
 pub use shards::{Publication, PublishedFile};
 pub use signing_keys::StoredKey;

@@ -117,7 +117,7 @@ impl Store {
     }
 }
 
-async fn queues(connection: &mut PgConnection) -> Result<Vec<Queue>> {
+pub(crate) async fn queues(connection: &mut PgConnection) -> Result<Vec<Queue>> {
     let rows = sqlx::query!(
         r#"/* measures: queues */
         SELECT step AS "step!", waiting AS "waiting!", oldest_s AS "oldest_s!" FROM headgate.runnable()"#,
@@ -132,7 +132,7 @@ async fn queues(connection: &mut PgConnection) -> Result<Vec<Queue>> {
         .collect()
 }
 
-async fn exports(connection: &mut PgConnection) -> Result<Vec<ExportsInState>> {
+pub(crate) async fn exports(connection: &mut PgConnection) -> Result<Vec<ExportsInState>> {
     let states: Vec<String> = LASTING_STATES.iter().map(|state| (*state).to_owned()).collect();
     let rows = sqlx::query!(
         r#"/* measures: exports */

@@ -45,13 +45,23 @@ impl Page {
         self.after.as_deref().map(|key| key.parse().map_err(|_| Error::Cursor)).transpose()
     }
 
+    /// The key after which the page begins, of a list in the order of a number and a text.
+    pub(crate) fn number_and_text(&self) -> Result<Option<(i64, &str)>> {
+        let Some(key) = self.after.as_deref() else { return Ok(None) };
+        let (number, text) = key.split_once('.').ok_or(Error::Cursor)?;
+        Ok(Some((number.parse().map_err(|_| Error::Cursor)?, text)))
+    }
+
     /// The key after which the page begins, of a list in the order of a time and a text.
     pub(crate) fn time_and_text(&self) -> Result<Option<(DateTime<Utc>, &str)>> {
-        let Some(key) = self.after.as_deref() else { return Ok(None) };
-        let (micros, text) = key.split_once('.').ok_or(Error::Cursor)?;
-        let micros = micros.parse().map_err(|_| Error::Cursor)?;
+        let Some((micros, text)) = self.number_and_text()? else { return Ok(None) };
         Ok(Some((DateTime::from_timestamp_micros(micros).ok_or(Error::Cursor)?, text)))
     }
+}
+
+/// The key of a row in a list in the order of a number and a text.
+pub(crate) fn number_and_text(number: i64, text: impl std::fmt::Display) -> String {
+    format!("{number}.{text}")
 }
 
 /// The key of a row in a list in the order of a time and a text.
@@ -66,6 +76,11 @@ impl<T> Paged<T> {
         let more = items.len() > limit;
         items.truncate(limit);
         Self { next: items.last().filter(|_| more).map(key), items }
+    }
+
+    /// The same page of something made of each row.
+    pub(crate) fn map<U>(self, make: impl FnMut(T) -> U) -> Paged<U> {
+        Paged { items: self.items.into_iter().map(make).collect(), next: self.next }
     }
 }
 

@@ -10,6 +10,7 @@ use url::Url;
 
 use crate::audit::{self, Audit};
 use crate::error::{json, number, parsed};
+use crate::operations::Pause;
 use crate::suspension::Suspension;
 use crate::{Error, Page, Paged, Result, Store, acquire, doorbell};
 
@@ -51,6 +52,8 @@ pub struct PracticeRecord {
     pub late_commit_allowance_s: Option<u32>,
     /// That an operator suspended it.
     pub suspended: Option<Suspension>,
+    /// That an operator paused it. (It is also paused while the fleet is.)
+    pub paused: Option<Pause>,
     /// Grows with every change.
     pub revision: i64,
     /// When it was created.
@@ -99,6 +102,10 @@ struct Row {
     suspended_at: Option<DateTime<Utc>>,
     suspended_by: Option<String>,
     suspend_reason: Option<String>,
+    paused_at: Option<DateTime<Utc>>,
+    paused_by: Option<String>,
+    pause_reason: Option<String>,
+    pause_drains: bool,
     revision: i64,
     created_at: DateTime<Utc>,
 }
@@ -128,6 +135,7 @@ impl TryFrom<Row> for PracticeRecord {
                 .map(|s| number(s, "practice", "late_commit_allowance_s"))
                 .transpose()?,
             suspended: Suspension::of(row.suspended_at, row.suspended_by, row.suspend_reason),
+            paused: Pause::of(row.paused_at, row.paused_by, row.pause_reason, row.pause_drains),
             revision: row.revision,
             created_at: row.created_at,
         })
@@ -187,7 +195,8 @@ impl Store {
             "/* practices */
              SELECT practice_number, slug, name, base_url, source_dsn_ref, source_schema, source_mapping, source_settings,
                     source_history_since, late_commit_allowance_s, s3_prefix, options, suspended_at,
-                    suspended_by, suspend_reason, revision, created_at
+                    suspended_by, suspend_reason, paused_at, paused_by, pause_reason, pause_drains,
+                    revision, created_at
              FROM headgate.practice ORDER BY practice_number",
         )
         .fetch_all(&self.pool)
@@ -209,7 +218,8 @@ impl Store {
             "/* practices_page */
              SELECT practice_number, slug, name, base_url, source_dsn_ref, source_schema, source_mapping, source_settings,
                     source_history_since, late_commit_allowance_s, s3_prefix, options, suspended_at,
-                    suspended_by, suspend_reason, revision, created_at
+                    suspended_by, suspend_reason, paused_at, paused_by, pause_reason, pause_drains,
+                    revision, created_at
              FROM headgate.practice
              WHERE ($1::bigint IS NULL OR practice_number = $1) AND ($2::bigint IS NULL OR practice_number > $2)
              ORDER BY practice_number LIMIT $3",
@@ -233,7 +243,8 @@ impl Store {
             "/* practice */
              SELECT practice_number, slug, name, base_url, source_dsn_ref, source_schema, source_mapping, source_settings,
                     source_history_since, late_commit_allowance_s, s3_prefix, options, suspended_at,
-                    suspended_by, suspend_reason, revision, created_at
+                    suspended_by, suspend_reason, paused_at, paused_by, pause_reason, pause_drains,
+                    revision, created_at
              FROM headgate.practice WHERE practice_number = $1",
             practice.get(),
         )
@@ -253,7 +264,8 @@ impl Store {
             "/* practice_by_base_url */
              SELECT practice_number, slug, name, base_url, source_dsn_ref, source_schema, source_mapping, source_settings,
                     source_history_since, late_commit_allowance_s, s3_prefix, options, suspended_at,
-                    suspended_by, suspend_reason, revision, created_at
+                    suspended_by, suspend_reason, paused_at, paused_by, pause_reason, pause_drains,
+                    revision, created_at
              FROM headgate.practice WHERE base_url = ANY($1) ORDER BY length(base_url) DESC LIMIT 1",
             candidates,
         )

@@ -67,7 +67,7 @@ impl Store {
         let moved = sqlx::query!(
             "/* publish */
              UPDATE headgate.shard s
-                SET cursor = $6, resources = resources + $7, bytes = bytes + $8, files = files + $9, attempts = 0,
+                SET cursor = $6, resources = resources + $7, bytes = bytes + $8, files = files + $9, attempts = 0, failure = NULL,
                     state = CASE WHEN $10 THEN 'done' ELSE state END,
                     done_at = CASE WHEN $10 THEN clock_timestamp() END, published_at = clock_timestamp(),
                     busy_s = busy_s + CASE WHEN $10 AND leased_at IS NOT NULL
@@ -104,7 +104,7 @@ impl Store {
         Ok(())
     }
 
-    /// Gives a shard back, to be gone on with from its cursor after `retry_after`. With `give_back` this
+    /// Gives a shard back, to be gone on with from its cursor after `retry_after`. Without a `failure` this
     /// acquisition does not count as an attempt (a clean drain, or an export that was stopped).
     ///
     /// # Errors
@@ -113,7 +113,7 @@ impl Store {
         &self,
         lease: &ShardLease,
         retry_after: Duration,
-        give_back: bool,
+        failure: Option<&str>,
     ) -> Result<()> {
         sqlx::query!(
             "/* release_shard */
@@ -121,7 +121,8 @@ impl Store {
                 SET state = 'ready', lease_token = NULL, lease_expires_at = NULL, lease_worker = NULL,
                     retry_at = clock_timestamp() + $6, ready_since = clock_timestamp() + $6,
                     busy_s = busy_s + coalesce(extract(epoch FROM clock_timestamp() - leased_at), 0),
-                    attempts = greatest(attempts - CASE WHEN $7 THEN 1 ELSE 0 END, 0)
+                    attempts = greatest(attempts - CASE WHEN $7::text IS NULL THEN 1 ELSE 0 END, 0),
+                    failure = coalesce($7, failure)
               WHERE practice_number = $1 AND export_id = $2 AND stream = $3 AND shard = $4
                 AND state = 'leased' AND lease_token = $5",
             lease.practice.get(),
@@ -130,7 +131,7 @@ impl Store {
             lease.shard,
             lease.token,
             interval(retry_after),
-            give_back,
+            failure,
         )
         .execute(&self.pool)
         .await?;

@@ -186,17 +186,19 @@ async fn settle_shard(
     let (stream, shard) = (lease.stream, lease.shard);
     let (outcome, settled) = match result {
         Ok(Ended::Done) => ("done", Ok(())),
-        Ok(Ended::Drained) => ("drained", context.store.release_shard(lease, Duration::ZERO, true).await),
+        Ok(Ended::Drained) => ("drained", context.store.release_shard(lease, Duration::ZERO, None).await),
         Err(error) => {
             let fate = if stop.is_cancelled() { Fate::Leave } else { error.fate() };
             match fate {
                 Fate::Leave => {
                     tracing::info!(%practice, %export, stream, shard, "shard left: its lease ended");
-                    ("left", context.store.release_shard(lease, Duration::ZERO, true).await)
+                    ("left", context.store.release_shard(lease, Duration::ZERO, None).await)
                 }
                 Fate::Retry if lease.attempts < context.config.max_attempts => {
                     tracing::warn!(%practice, %export, stream, shard, attempt = lease.attempts, %error, "shard failed, will be retried");
-                    ("retried", context.store.release_shard(lease, rest(lease.attempts), false).await)
+                    let failure = error.to_string();
+                    let rest = rest(lease.attempts);
+                    ("retried", context.store.release_shard(lease, rest, Some(&failure)).await)
                 }
                 Fate::Retry | Fate::Fail => {
                     tracing::error!(%practice, %export, stream, shard, attempt = lease.attempts, %error, "export failed");

@@ -82,8 +82,12 @@ pub async fn run(deps: Deps, soft: CancellationToken, hard: CancellationToken) -
     let keeper = LeaseKeeper::start(deps.database_url, deps.config.lease, deps.heartbeat)?;
     let context = Arc::new(Context::new(worker, deps.store, deps.objects, deps.config, keeper, soft.clone()));
     tracing::info!(%worker, shards = context.config.shards, "worker started");
-    let listener =
-        tokio::spawn(doorbells::listen(context.store.clone(), Arc::clone(&context.wake), soft.clone()));
+    let listener = tokio::spawn(doorbells::listen(
+        context.store.clone(),
+        worker,
+        Arc::clone(&context.wake),
+        soft.clone(),
+    ));
     let measurer = tokio::spawn(gauges::run(Arc::clone(&context)));
     let housekeeper = tokio::spawn(housekeeping::run(Arc::clone(&context)));
     tokio::select! {

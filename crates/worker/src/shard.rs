@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use crate::Error;
 use crate::acquire_loop::Ended;
@@ -198,7 +199,7 @@ impl Publisher {
                     Some(file) => {
                         let (context, lease, place) = (&self.context, &self.lease, &self.place);
                         let work = upload(Arc::clone(context), Arc::clone(lease), Arc::clone(place), file);
-                        uploads.push_back(tokio::spawn(work));
+                        uploads.push_back(tokio::spawn(work.in_current_span()));
                     }
                     None => open = false,
                 },

@@ -99,7 +99,7 @@ async fn while_it_drains_a_process_is_alive_and_not_ready_and_answers_what_is_un
     for path in ["/livez", "/startupz"] {
         assert_eq!(process_answers(path).await?.0, 200, "{path}");
     }
-    assert!(TcpStream::connect(&public).await.is_err(), "nothing new is taken");
+    eventually("nothing new is taken", async || Ok(TcpStream::connect(&public).await.is_err())).await?;
     slow.write_all(b"=b").await?;
     let mut answer = String::new();
     slow.read_to_string(&mut answer).await?;

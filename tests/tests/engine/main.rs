@@ -13,6 +13,7 @@ mod groups;
 mod health;
 mod late_writers;
 mod levels;
+mod operations;
 mod privacy;
 mod properties;
 mod relay;

@@ -1,8 +1,11 @@
 //! The dependency rule:
 //!
 //! ```text
-//! domain <- auth | store | source | objects | runtime <- api | worker <- cli
+//! domain | metrics <- auth | store | source | objects | runtime <- api | worker <- cli
 //! ```
+//!
+//! `metrics` is the list of what is measured and depends on nothing of ours; everybody but the domain, which measures
+//! nothing, may count with it.
 //!
 //! Adapters never know each other; `api` and `worker` never know each other: they meet in PostgreSQL. `api`
 //! does not know `source` either: the process that faces the internet never connects to a practice's EHR.
@@ -14,25 +17,41 @@ use crate::{assert_kept, cargo};
 /// Which crates of ours a crate may depend on.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("headgate-domain", &[]),
-    ("headgate-auth", &["headgate-domain"]),
-    ("headgate-store", &["headgate-domain"]),
-    ("headgate-source", &["headgate-domain"]),
-    ("headgate-objects", &["headgate-domain"]),
-    ("headgate-runtime", &["headgate-domain"]),
+    ("headgate-metrics", &[]),
+    ("headgate-auth", &["headgate-domain", "headgate-metrics"]),
+    ("headgate-store", &["headgate-domain", "headgate-metrics"]),
+    ("headgate-source", &["headgate-domain", "headgate-metrics"]),
+    ("headgate-objects", &["headgate-domain", "headgate-metrics"]),
+    ("headgate-runtime", &["headgate-domain", "headgate-metrics"]),
     (
         "headgate-api",
-        &["headgate-domain", "headgate-auth", "headgate-store", "headgate-objects", "headgate-runtime"],
+        &[
+            "headgate-domain",
+            "headgate-metrics",
+            "headgate-auth",
+            "headgate-store",
+            "headgate-objects",
+            "headgate-runtime",
+        ],
     ),
     (
         "headgate-worker",
-        &["headgate-domain", "headgate-store", "headgate-source", "headgate-objects", "headgate-runtime"],
+        &[
+            "headgate-domain",
+            "headgate-metrics",
+            "headgate-store",
+            "headgate-source",
+            "headgate-objects",
+            "headgate-runtime",
+        ],
     ),
-    ("headgate-local", &[]),
-    ("headgate-reference-ehr", &["headgate-domain"]),
+    ("headgate-local", &["headgate-metrics"]),
+    ("headgate-reference-ehr", &["headgate-domain", "headgate-metrics"]),
     (
         "headgate",
         &[
             "headgate-domain",
+            "headgate-metrics",
             "headgate-auth",
             "headgate-store",
             "headgate-source",
@@ -48,6 +67,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "headgate-testkit",
         &[
             "headgate-domain",
+            "headgate-metrics",
             "headgate-auth",
             "headgate-store",
             "headgate-source",
@@ -56,7 +76,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "headgate-reference-ehr",
         ],
     ),
-    ("headgate-tests", &[]),
+    ("headgate-tests", &["headgate-metrics"]),
 ];
 
 /// What the tests of any crate may use as well.
@@ -160,8 +180,14 @@ fn every_way_to_break_the_rule_is_found() {
     assert!(of("headgate", "headgate-local", false, false), "the demo's servers are always shipped");
     assert!(of("headgate-domain", "tokio", false, false), "the domain does I/O");
     assert!(of("headgate-worker", "sqlx", false, false), "the worker speaks SQL");
+    assert!(of("headgate-domain", "headgate-metrics", false, false), "the domain counts");
+    assert!(
+        of("headgate-metrics", "headgate-domain", false, false),
+        "the list of metrics needs something of ours"
+    );
     assert!(of("headgate-new", "headgate-domain", false, false), "a crate nobody placed");
     assert!(!of("headgate-source", "headgate-local", true, false));
+    assert!(!of("headgate-store", "headgate-metrics", false, false));
     assert!(!of("headgate", "headgate-local", false, true));
     assert!(!of("headgate-store", "sqlx", false, false));
 }

@@ -1,5 +1,6 @@
 //! `/admin/v1/practices`: the tenants and where their data are.
 
+pub(super) mod hold;
 mod rules;
 pub(super) mod source;
 
@@ -19,6 +20,7 @@ use super::Answer;
 use super::caller::Caller;
 use super::input::{Input, given, id, instant, text};
 use super::page::{ListParams, Paging, Params};
+use super::pause::Pause;
 use super::revision::{IfMatch, tagged};
 use super::suspension::{Suspend, Suspension};
 use super::vendors::named;
@@ -41,6 +43,8 @@ pub(super) struct Practice {
     #[schema(value_type = PracticeOptions)]
     options: Options,
     suspended: Option<Suspension>,
+    /// The pause of this practice; all are paused too while the fleet is.
+    paused: Option<Pause>,
     revision: i64,
     created_at: DateTime<Utc>,
 }
@@ -98,6 +102,7 @@ impl Practice {
             s3_prefix: practice.s3_prefix.clone(),
             options: practice.options.clone(),
             suspended: record.suspended.as_ref().map(Suspension::from),
+            paused: record.paused.as_ref().map(Pause::from),
             revision: record.revision,
             created_at: record.created_at,
         }
@@ -338,7 +343,7 @@ pub(super) async fn suspend(
     Ok(tagged(StatusCode::OK, record.revision, &body))
 }
 
-/// Ends the suspension of a practice.
+/// Ends the suspension of a practice. (A pause is ended by `unpause`.)
 #[utoipa::path(post, path = "/practices/{number}/resume", tag = "practices",
     responses((status = 200, body = Practice)))]
 pub(super) async fn resume(

@@ -38,8 +38,15 @@ pub enum ExportCommand {
         #[command(flatten)]
         limit: Limit,
     },
-    /// Say what an export is waiting for.
-    Waiting(Which),
+    /// Say in one line what an export is waiting for.
+    #[command(visible_alias = "waiting")]
+    Why {
+        #[command(flatten)]
+        which: Which,
+        /// Also print what that was concluded from.
+        #[arg(long)]
+        facts: bool,
+    },
     /// Have whatever an export waits for tried again at once, as if it had never failed.
     Requeue {
         #[command(flatten)]
@@ -93,10 +100,10 @@ pub(super) async fn run(client: &AdminClient, command: ExportCommand) -> Result<
                 ["practices", &which.practice.to_string(), "exports", which.export_id.as_str(), "files"];
             Shown::list(client.list(&path, "files", &[], limit.limit).await?, "files", columns)
         }
-        ExportCommand::Waiting(which) => {
+        ExportCommand::Why { which, facts } => {
             let path =
                 ["practices", &which.practice.to_string(), "exports", which.export_id.as_str(), "waiting"];
-            Shown::object(client.get(&path).await?)
+            why(client.get(&path).await?, facts)
         }
         ExportCommand::Requeue { which, once } => act(client, &which, "requeue", once).await?,
         ExportCommand::Cancel { which, once } => act(client, &which, "cancel", once).await?,
@@ -106,6 +113,20 @@ pub(super) async fn run(client: &AdminClient, command: ExportCommand) -> Result<
 async fn act(client: &AdminClient, which: &Which, deed: &str, once: Once) -> Result<Shown, Failure> {
     let path = ["practices", &which.practice.to_string(), "exports", which.export_id.as_str(), deed];
     Ok(Shown::object(client.change(Method::POST, &path, &json!({}), &once.into()).await?))
+}
+
+/// One line; where it waits for nothing, where it stands.
+fn why(answer: Value, with_facts: bool) -> Shown {
+    let facts: Vec<&str> =
+        answer["facts"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let line = match answer["waiting"].as_str() {
+        Some(reason) => reason.to_owned(),
+        None => format!("it is not waiting; {}", facts.first().unwrap_or(&"nothing more is known")),
+    };
+    let more = if with_facts { facts.as_slice() } else { &[] };
+    let lines: Vec<&str> = std::iter::once(line.as_str()).chain(more.iter().copied()).collect();
+    let line = Some(lines.join("\n  "));
+    Shown { line, ..Shown::nothing(answer) }
 }
 
 /// The shards that are not done: what an export that does not end is waiting for.
@@ -131,4 +152,18 @@ fn open_shards(export: &Value) -> Option<Table> {
         "failure",
     ];
     (!open.is_empty()).then(|| output::list(&open, columns))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn why_is_one_line_unless_facts_are_asked_for() {
+        let answer = json!({ "waiting": "a free worker", "facts": ["running: 1 shards done", "2 of 4"] });
+        assert_eq!(why(answer.clone(), false).line.unwrap(), "a free worker");
+        assert_eq!(why(answer, true).line.unwrap(), "a free worker\n  running: 1 shards done\n  2 of 4");
+        let ended = json!({ "waiting": null, "facts": ["completed: 3 shards done"] });
+        assert_eq!(why(ended, false).line.unwrap(), "it is not waiting; completed: 3 shards done");
+    }
 }

@@ -11,6 +11,7 @@ use super::args::{Change, Limit, Once};
 use super::client::AdminClient;
 use super::{Shown, given};
 use crate::failure::Failure;
+use crate::output;
 use crate::source::setting;
 
 /// Tenants and their sources.
@@ -40,10 +41,24 @@ pub enum PracticeCommand {
         #[command(flatten)]
         terms: Change,
     },
-    /// End a practice's suspension.
+    /// End a practice's suspension. (`unpause` ends a pause.)
     Resume {
         /// Its number.
         number: PracticeNumber,
+        #[command(flatten)]
+        terms: Change,
+    },
+    /// Have workers take up nothing new of a practice. What runs goes on to its end, kick-offs wait, purging goes on.
+    Pause(Hold),
+    /// The same, and have what runs checkpoint and be given back.
+    Drain(Hold),
+    /// End a pause or drain.
+    Unpause {
+        /// Its number.
+        number: PracticeNumber,
+        /// Why.
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
         #[command(flatten)]
         terms: Change,
     },
@@ -57,6 +72,18 @@ pub enum PracticeCommand {
         /// Its number.
         number: PracticeNumber,
     },
+}
+
+/// A practice that is held, and why.
+#[derive(Debug, Args)]
+pub struct Hold {
+    /// Its number.
+    number: PracticeNumber,
+    /// Why; whoever asks what an export waits for is told.
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+    #[command(flatten)]
+    terms: Change,
 }
 
 /// A practice to be added.
@@ -146,7 +173,7 @@ pub(super) async fn run(client: &AdminClient, command: PracticeCommand) -> Resul
             Shown::object(client.change(Method::POST, &["practices"], &body(*args), &once.into()).await?)
         }
         PracticeCommand::List { limit } => {
-            let columns = ["number", "slug", "name", "base_url", "suspended"];
+            let columns = ["number", "slug", "name", "base_url", "suspended", "paused"];
             let answer = client.list(&["practices"], "practices", &[], limit.limit).await?;
             Shown::list(answer, "practices", columns)
         }
@@ -161,7 +188,17 @@ pub(super) async fn run(client: &AdminClient, command: PracticeCommand) -> Resul
         }
         PracticeCommand::Resume { number, terms } => {
             let path = ["practices", &number.to_string(), "resume"];
-            Shown::object(client.change(Method::POST, &path, &json!({}), &terms).await?)
+            let answer = client.change(Method::POST, &path, &json!({}), &terms).await?;
+            let still = answer["paused"].is_object();
+            let line = still.then(|| format!("it is paused still: `practice unpause {number}` ends that"));
+            Shown { line, ..Shown::object(answer) }
+        }
+        PracticeCommand::Pause(hold) => pause(client, hold, false).await?,
+        PracticeCommand::Drain(hold) => pause(client, hold, true).await?,
+        PracticeCommand::Unpause { number, reason, terms } => {
+            let path = ["practices", &number.to_string(), "unpause"];
+            let body = given([("reason", reason.map(Into::into))]);
+            held(client.change(Method::POST, &path, &body, &terms).await?)
         }
         PracticeCommand::Show { number } => {
             Shown::object(client.get(&["practices", &number.to_string()]).await?)
@@ -175,6 +212,21 @@ pub(super) async fn run(client: &AdminClient, command: PracticeCommand) -> Resul
             Shown::object(source).and_list("unusable", ["relation", "problem"])
         }
     })
+}
+
+async fn pause(client: &AdminClient, hold: Hold, drain: bool) -> Result<Shown, Failure> {
+    let path = ["practices", &hold.number.to_string(), "pause"];
+    let body = json!({ "reason": hold.reason, "drain": drain });
+    Ok(held(client.change(Method::POST, &path, &body, &hold.terms).await?))
+}
+
+/// The practice's pause and what it was before.
+fn held(answer: Value) -> Shown {
+    let practice = &answer["practice"];
+    let shown = json!({
+        "number": practice["number"], "name": practice["name"], "paused": practice["paused"], "before": answer["before"],
+    });
+    Shown { tables: vec![output::object(&shown)], ..Shown::nothing(answer) }
 }
 
 /// The request's body: what was not given is left out, so that the API's own defaults hold.

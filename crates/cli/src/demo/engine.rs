@@ -7,7 +7,6 @@ use std::path::Path;
 use anyhow::Result;
 use headgate_runtime::serve::{Listener, Tls};
 use headgate_runtime::{Config, Lifecycle, Role, telemetry};
-use headgate_store::Roles;
 
 use super::databases::Databases;
 use super::running::Bucket;
@@ -16,7 +15,7 @@ use super::secrets::Secrets;
 use crate::api::{self, Listeners};
 use crate::bootstrap::{self, Bound};
 use crate::failure::Failure;
-use crate::worker;
+use crate::{migrate, worker};
 
 /// The region that requests to the local S3 server are signed for; it takes any.
 pub(super) const REGION: &str = "us-east-1";
@@ -86,7 +85,7 @@ pub(super) async fn start(
     let owner = bootstrap::store(&config, life).await?;
     owner.migrate().await?;
     owner.check_schema().await?;
-    let roles = Roles { api: config.database.api_role.clone(), worker: config.database.worker_role.clone() };
+    let roles = migrate::roles(&config);
     owner.grant_roles(&roles, true).await?;
     owner.close().await;
 

@@ -53,7 +53,7 @@ fn judge(keyring: &Keyring, stored: &[StoredKey]) -> Finding {
             }
         }
     }
-    let found = format!("{} can be opened", live.len());
+    let found = format!("{} in use, each can be opened", live.len());
     if stale > 0 {
         let mend = "keep keys.previous_encryption_key until a `headgate api` has run with both";
         return Finding::warning(CHECK, format!("{found}, {stale} with the previous encryption key"), mend);

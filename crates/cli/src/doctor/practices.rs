@@ -18,7 +18,7 @@ pub async fn choose(store: &Store, wanted: &[PracticeNumber]) -> (Vec<Finding>, 
     if wanted.is_empty() {
         let found = match all.len() {
             0 => Finding::warning(CHECK, "there is none", "add one with `headgate admin practice create`"),
-            count => Finding::ok(CHECK, format!("{count}, all of them looked at")),
+            count => Finding::ok(CHECK, format!("{count} to look at")),
         };
         return (vec![found], all);
     }

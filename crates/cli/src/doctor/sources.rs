@@ -80,7 +80,7 @@ async fn look(
     }
     let lag = horizon.lag.as_secs();
     let found = format!(
-        "{} relations; transactionTime is {lag} s behind, by {}",
+        "{} relations; transactionTime is {lag} s behind, limited by {}",
         catalog.relations.len(),
         horizon.limited_by
     );

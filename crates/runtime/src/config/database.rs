@@ -26,6 +26,8 @@ pub struct Database {
     pub api_role: String,
     /// The database role that `headgate migrate` lets do what the role `worker` does.
     pub worker_role: String,
+    /// The database role that `headgate migrate` lets see how much is runnable, and nothing else.
+    pub observer_role: String,
 }
 
 impl Database {
@@ -58,15 +60,20 @@ impl Database {
         checks.range("database.max_connections", self.max_connections, 2..=1000);
         checks.range("database.acquire_timeout_s", self.acquire_timeout_s, 1..=300);
         checks.range("database.schema_wait_s", self.schema_wait_s, 0..=86_400);
-        for (key, name) in
-            [("database.api_role", &self.api_role), ("database.worker_role", &self.worker_role)]
-        {
+        for (key, name) in [
+            ("database.api_role", &self.api_role),
+            ("database.worker_role", &self.worker_role),
+            ("database.observer_role", &self.observer_role),
+        ] {
             if !is_role_name(name) {
                 checks.problem(key, "must be a role's name: a-z, 0-9 and _, at most 63, no digit first");
             }
         }
         if self.api_role == self.worker_role {
             checks.problem("database.worker_role", "must be another role than database.api_role");
+        }
+        if [&self.api_role, &self.worker_role].contains(&&self.observer_role) {
+            checks.problem("database.observer_role", "must be another role than the other two");
         }
     }
 }

@@ -190,6 +190,7 @@ fn what_belongs_together_is_given_together_or_not_at_all() {
         (&[("HEADGATE__TOKEN__EXTERNAL__AUDIENCE", "a")], "token.external.audience: "),
         (&[("HEADGATE__DATABASE__API_ROLE", "headgate_worker")], "database.worker_role: "),
         (&[("HEADGATE__DATABASE__API_ROLE", "x; DROP")], "database.api_role: "),
+        (&[("HEADGATE__DATABASE__OBSERVER_ROLE", "headgate_api")], "database.observer_role: "),
         (&[("HEADGATE__TOKEN__KEY_ROTATION_S", "600")], "token.key_overlap_s: "),
     ] {
         let error = load(given).unwrap_err().to_string();
@@ -214,4 +215,30 @@ fn files_of_the_api_are_looked_into_by_the_api_alone() {
         assert!(error.contains(&format!("{key}: {path} ")), "{key} in {error}");
     }
     assert!(error.contains("private key; give") && !error.contains("hushhush"), "{error}");
+}
+
+#[test]
+fn the_configuration_for_production_lacks_nothing_but_secrets() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config/production.toml");
+    let load = |role, secrets: &[(&str, &str)]| {
+        let secrets = secrets.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Config::from_parts(Some(&path), secrets, role)
+    };
+    let url = ("HEADGATE__DATABASE__URL", "postgres://u:p@h/d?sslmode=verify-full");
+    let key = ("HEADGATE__KEYS__ENCRYPTION_KEY", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=");
+    let config = load(Role::Api, &[url, key]).unwrap();
+    for role in [Role::Worker, Role::Migrate] {
+        load(role, &[url]).unwrap();
+    }
+    let ConfigError::Options(missing) = load(Role::Api, &[]).unwrap_err() else { panic!("it is read") };
+    let [first, second] = &missing[..] else { panic!("{missing:?}") };
+    assert!(
+        first.starts_with("database.url: ") && second.starts_with("keys.encryption_key: "),
+        "{missing:?}"
+    );
+
+    // What is for development or for one machine is not in it.
+    assert!(!config.jwks.allow_insecure && config.admin.builtin_jwks_file.is_empty());
+    assert!(config.server.public_base_url.starts_with("https://"));
+    assert!(config.s3.secret_access_key.expose_secret().is_empty());
 }

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
+use headgate_metrics::lifecycle::CERTIFICATE_REMAINING;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
@@ -135,6 +136,9 @@ impl Tls {
         life.spawn("certificate watch", async move {
             let mut warned: Option<Instant> = None;
             loop {
+                if let Some(remaining) = tls.remaining() {
+                    CERTIFICATE_REMAINING.set(remaining.as_secs_f64(), &[]);
+                }
                 if warned.is_none_or(|at| at.elapsed() >= WARN_EVERY) && tls.warn_of_its_end() {
                     warned = Some(Instant::now());
                 }

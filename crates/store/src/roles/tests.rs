@@ -8,7 +8,9 @@ use super::*;
 use crate::{Audit, AuditFilter, NewVendor, Page};
 
 fn roles() -> Roles {
-    Roles { api: "headgate_api".to_owned(), worker: "headgate_worker".to_owned() }
+    let [api, worker, observer] =
+        ["headgate_api", "headgate_worker", "headgate_observer"].map(|name| name.to_owned());
+    Roles { api, worker, observer }
 }
 
 async fn connect(cluster: &Cluster, user: &str) -> Store {
@@ -60,9 +62,10 @@ async fn the_api_sees_one_practice_at_a_time_and_nobody_but_the_owner_edits_the_
     let cluster = Cluster::start(Options::default()).await.unwrap();
     let owner = Store::connect(&cluster.url("postgres"), 4, Duration::from_secs(10)).await.unwrap();
     owner.migrate().await.unwrap();
-    assert!(!owner.grant_roles(&roles(), false).await.unwrap(), "there are no roles yet");
-    assert!(owner.grant_roles(&roles(), true).await.unwrap());
-    assert!(owner.grant_roles(&roles(), false).await.unwrap(), "again does no harm");
+    let to = |engine, observer| Granted { engine, observer };
+    assert_eq!(owner.grant_roles(&roles(), false).await.unwrap(), to(false, false), "there are no roles yet");
+    assert_eq!(owner.grant_roles(&roles(), true).await.unwrap(), to(true, true));
+    assert_eq!(owner.grant_roles(&roles(), false).await.unwrap(), to(true, true), "again does no harm");
     insert_practices(&owner).await;
 
     let api = connect(&cluster, "headgate_api").await;
@@ -121,6 +124,67 @@ async fn the_api_sees_one_practice_at_a_time_and_nobody_but_the_owner_edits_the_
     }
 
     for store in [owner, api, worker] {
+        store.close().await;
+    }
+    cluster.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_observer_may_ask_how_much_is_runnable_and_read_nothing() {
+    let cluster = Cluster::start(Options::default()).await.unwrap();
+    let owner = Store::connect(&cluster.url("postgres"), 4, Duration::from_secs(10)).await.unwrap();
+    owner.migrate().await.unwrap();
+    // An installation of before has two roles and no observer: they get what is new all the same.
+    sqlx::raw_sql("CREATE ROLE headgate_api LOGIN; CREATE ROLE headgate_worker LOGIN")
+        .execute(&owner.pool)
+        .await
+        .unwrap();
+    let granted = owner.grant_roles(&roles(), false).await.unwrap();
+    assert_eq!(granted, Granted { engine: true, observer: false });
+    assert!(owner.grant_roles(&roles(), true).await.unwrap().observer);
+    insert_practices(&owner).await;
+    sqlx::query("INSERT INTO headgate.source_catalog (practice_number) VALUES (1)")
+        .execute(&owner.pool)
+        .await
+        .unwrap();
+
+    let observer = connect(&cluster, "headgate_observer").await;
+    let waiting: Vec<(String, i64)> =
+        sqlx::query_as("SELECT step, waiting FROM headgate.runnable() ORDER BY step")
+            .fetch_all(&observer.pool)
+            .await
+            .unwrap();
+    let steps: Vec<(&str, i64)> = waiting.iter().map(|(step, waiting)| (step.as_str(), *waiting)).collect();
+    assert_eq!(steps, [("finish", 0), ("plan", 0), ("purge", 0), ("refresh", 1), ("shard", 0)]);
+    let relations: Vec<String> = sqlx::query_scalar(
+        "SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+         WHERE n.nspname IN ('headgate', 'apalis') AND c.relkind IN ('r', 'v')",
+    )
+    .fetch_all(&owner.pool)
+    .await
+    .unwrap();
+    assert!(relations.len() > 25, "{relations:?}");
+    for relation in relations {
+        let may: bool = sqlx::query_scalar(
+            "SELECT has_any_column_privilege('headgate_observer', $1, 'SELECT')
+                 OR has_table_privilege('headgate_observer', $1, 'INSERT, UPDATE, DELETE, TRUNCATE')",
+        )
+        .bind(&relation)
+        .fetch_one(&owner.pool)
+        .await
+        .unwrap();
+        assert!(!may, "{relation}");
+    }
+    let insufficient = Some("42501".to_owned());
+    for statement in ["SELECT count(*) FROM headgate.pause", "CREATE TABLE headgate.mine ()"] {
+        assert_eq!(refused(&observer, 1, statement).await, insufficient, "{statement}");
+    }
+    // Nobody else without a role of ours may ask.
+    sqlx::raw_sql("CREATE ROLE stranger LOGIN").execute(&owner.pool).await.unwrap();
+    let stranger = connect(&cluster, "stranger").await;
+    assert_eq!(refused(&stranger, 1, "SELECT * FROM headgate.runnable()").await, insufficient);
+
+    for store in [owner, observer, stranger] {
         store.close().await;
     }
     cluster.stop().await.unwrap();

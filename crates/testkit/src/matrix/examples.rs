@@ -75,7 +75,7 @@ pub(super) fn of(method: &Method, path: &str) -> Option<Example> {
     Some(example)
 }
 
-const KNOWN_READS: [&str; 26] = [
+const KNOWN_READS: [&str; 31] = [
     "/me",
     "/openapi.json",
     "/vendors",
@@ -96,6 +96,11 @@ const KNOWN_READS: [&str; 26] = [
     "/practices/{number}/exports/{export_id}/files",
     "/practices/{number}/exports/{export_id}/waiting",
     "/practices/{number}/disclosures",
+    "/operations/status",
+    "/operations/leases",
+    "/operations/stuck",
+    "/operations/waits",
+    "/operations/costs",
     "/audit",
     "/audit/seals",
     "/audit/verify",
@@ -115,6 +120,8 @@ fn post(path: &str) -> Option<Example> {
         "/apps" => Example { body_is_bound: true, ..deed(new_app) },
         "/apps/{client_id}/suspend" => undone(reason, "apps/{client_id}/resume", nothing),
         "/practices/{number}/suspend" => undone(reason, "practices/{number}/resume", nothing),
+        "/practices/{number}/pause" => undone(reason, "practices/{number}/unpause", nothing),
+        "/operations/pause" => undone(reason, "operations/resume", nothing),
         "/apps/{client_id}/keys" => deed(|_| Ok(json!({ "jwks": new_keys()? }))),
         // In a while: the app's assertions are good until then.
         "/apps/{client_id}/keys/{kid}/revoke" => deed(|_| {
@@ -135,6 +142,8 @@ fn post(path: &str) -> Option<Example> {
         "/vendors/{vendor_id}/resume"
         | "/apps/{client_id}/resume"
         | "/practices/{number}/resume"
+        | "/practices/{number}/unpause"
+        | "/operations/resume"
         | "/practices/{number}/refresh"
         | "/practices/{number}/exports/{export_id}/cancel"
         | "/practices/{number}/exports/{export_id}/requeue" => deed(empty),
