@@ -9,9 +9,10 @@ use headgate_local::s3::{S3Options, S3Server};
 use headgate_reference_ehr::load::DEFAULT_SCHEMA;
 use headgate_reference_ehr::{LoadOptions, grant_reader, load};
 use indicatif::ProgressBar;
-use sqlx::postgres::PgConnectOptions;
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{AssertSqlSafe, Connection as _};
 
-use crate::READER;
+use crate::{API_ROLE, READER, WORKER_ROLE};
 
 const CONTROL: &str = "headgate";
 const EHR: &str = "ehr";
@@ -47,6 +48,12 @@ impl Servers {
         let cluster = Cluster::start(Options::default()).await?;
         cluster.create_database(CONTROL).await?;
         cluster.create_database(EHR).await?;
+        // Whoever writes the secrets makes the roles that they name; what these may do is the migration's.
+        let mut connection = PgConnection::connect(&cluster.url(CONTROL)).await?;
+        for role in [API_ROLE, WORKER_ROLE] {
+            sqlx::query(AssertSqlSafe(format!("CREATE ROLE {role} LOGIN"))).execute(&mut connection).await?;
+        }
+        connection.close().await?;
         let dsn = cluster.url(EHR);
         load(LoadOptions::new(&dsn, input), ProgressBar::hidden()).await?;
         grant_reader(&dsn, DEFAULT_SCHEMA, READER).await?;
