@@ -121,6 +121,9 @@ deployed: bins ## Start the pods of the manifests on this machine and export: OV
 	@mkdir -p $(dir $(PODS)) && scripts/manifests/run pods $(OVERLAY) >$(PODS)
 	@exec $(BIN)/deployed --pods $(PODS)
 
+rehearse: bins ## Follow docs/OPERATIONS.md as it stands, on this machine; REHEARSE_UPDATE=1 writes its outputs anew
+	@exec $(BIN)/rehearse $(ARGS)
+
 image: ## Look at the Dockerfile and compose.yaml, without a container engine
 	@scripts/image/check
 
