@@ -88,8 +88,11 @@ fn options(toml: &str) -> BTreeSet<String> {
 
 /// The options that a document names as variables of the environment.
 fn variables(markdown: &str) -> Vec<String> {
-    let word =
-        |rest: &str| rest.chars().take_while(|c| c.is_ascii_uppercase() || *c == '_').collect::<String>();
+    let word = |rest: &str| {
+        rest.chars()
+            .take_while(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || *c == '_')
+            .collect::<String>()
+    };
     let names = markdown.split("HEADGATE__").skip(1).map(word);
     // The pattern `HEADGATE__SECTION__KEY` itself is not an option.
     names
