@@ -277,7 +277,7 @@ EXPORTS = [
     ]),
     ("Throughput", [
         graph("Resources", "A second, by type.", [(rate("export_resources_total", "resource_type"), "{{resource_type}}")], "cps", stack=True),
-        graph("Bytes", "Read from sources and written to S3.", [(rate("export_bytes_total", "stage"), "{{stage}}")], "Bps"),
+        graph("Bytes", "Read from sources and written to S3.", [(rate("export_data_bytes_total", "stage"), "{{stage}}")], "Bps"),
         graph("Files", "Published a second.", [(rate("export_files_total"), "files")], "cps"),
         graph("Page, read to framed", "A page of rows.", quantiles("export_page_duration_seconds"), "s"),
         rare("Rows rejected", "Rows that could not become resources, by reason; they are counted in the error file.",
@@ -353,9 +353,8 @@ SECURITY = [
         rare("Keys not accepted", "Registered or fetched keys that may not be used, by reason.", [(events("auth_key_rejected_total", "reason"), "{{reason}}")]),
     ]),
     ("Key sets", [
-        graph("Fetches", "By result. `cached_failure`: not fetched, because the last try failed moments ago.",
+        graph("Fetches", "By result.",
               [(events("auth_jwks_fetch_total", "result"), "{{result}}")], bars=True, alert="HeadgateKeySetsStale"),
-        graph("Oldest in use", "A set is used for five minutes at most (jwks.max_age_s).", fleet("auth_jwks_age_seconds"), "s", limits=(900,), alert="HeadgateKeySetsStale"),
         graph("Duration of a fetch", "A token request waits for it, jwks.timeout_ms at most.", quantiles("http_client_request_duration_seconds"), "s", limits=(3,)),
     ]),
     ("Consent and access", [
@@ -422,7 +421,7 @@ CAPACITY = [
         rare("Failed, by status", "`throttled`: S3 asks to slow down; `denied`: credentials or policy.",
              [(events("s3_requests_total", "op, status", '{S},status!~"ok|missing"'), "{{op}} {{status}}")], alert="HeadgateStorageErrors"),
         rare("Retries", "By operation.", [(events("s3_retries_total", "op"), "{{op}}")]),
-        graph("Bytes written", "To S3.", [(rate("export_bytes_total", "stage", '{S},stage="written"'), "{{stage}}")], "Bps"),
+        graph("Bytes written", "To S3.", [(rate("export_data_bytes_total", "stage", '{S},stage="written"'), "{{stage}}")], "Bps"),
     ]),
 ]
 

@@ -85,7 +85,7 @@ pub static FILES: Counter =
 /// See its description.
 pub static BYTES: Counter = Counter::new(
     Role::Worker,
-    "export.bytes",
+    "export.data",
     "By",
     &[Label::known("stage", &["read", "written"])],
     "Bytes of resources: as the practices' databases gave them, and as they were published, uncompressed.",

@@ -74,6 +74,10 @@ fn insert(options: &mut Dict, path: &[&str], value: Value) {
 
 fn typed(default: &Value, text: String) -> Result<Value, &'static str> {
     match default {
+        Value::Num(_, Num::F64(_) | Num::F32(_)) => {
+            let number = text.trim().parse::<f64>().ok().filter(|number| number.is_finite()).ok_or("a number")?;
+            Ok(Value::Num(Tag::Default, Num::from(number)))
+        }
         Value::Num(..) => {
             let number = text.trim().parse::<u64>().map_err(|_| "a whole number")?;
             Ok(Value::Num(Tag::Default, Num::from(number)))

@@ -158,6 +158,17 @@ fn a_number_that_is_none_is_an_error_that_names_the_variable() {
 }
 
 #[test]
+fn a_share_is_given_with_or_without_a_point() {
+    for (text, share) in [("1.0", 1.0), ("1", 1.0), ("0.25", 0.25), (" 0 ", 0.0)] {
+        let config = load(&[("HEADGATE__TELEMETRY__TRACE_RATIO", text)]).unwrap();
+        assert!((config.telemetry.trace_ratio - share).abs() < f64::EPSILON, "{text}");
+    }
+    for text in ["", "much", "NaN", "1.5"] {
+        assert!(load(&[("HEADGATE__TELEMETRY__TRACE_RATIO", text)]).is_err(), "{text}");
+    }
+}
+
+#[test]
 fn a_role_says_what_it_needs() {
     let error = load_as(Role::Api, &[]).unwrap_err().to_string();
     for key in ["server.public_base_url", "database.url", "s3.bucket", "keys.encryption_key"] {
