@@ -75,7 +75,8 @@ fn insert(options: &mut Dict, path: &[&str], value: Value) {
 fn typed(default: &Value, text: String) -> Result<Value, &'static str> {
     match default {
         Value::Num(_, Num::F64(_) | Num::F32(_)) => {
-            let number = text.trim().parse::<f64>().ok().filter(|number| number.is_finite()).ok_or("a number")?;
+            let number =
+                text.trim().parse::<f64>().ok().filter(|number| number.is_finite()).ok_or("a number")?;
             Ok(Value::Num(Tag::Default, Num::from(number)))
         }
         Value::Num(..) => {

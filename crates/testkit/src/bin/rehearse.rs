@@ -24,7 +24,7 @@ struct Args {
     /// Folder of what brings about the conditions of alerts: ALERT.sh, and ALERT.after.sh to end it.
     #[arg(long, value_name = "DIR", default_value = "tests/fixtures/operations")]
     scenes: PathBuf,
-    /// Write what is printed into the page instead of comparing; REHEARSE_UPDATE does it too.
+    /// Write what is printed into the page; REHEARSE_UPDATE does it too.
     #[arg(long)]
     update: bool,
     /// Go on after a block that fails.
@@ -48,5 +48,5 @@ async fn run(args: Args) -> Result<bool> {
     let report = rehearsal.end(update.then_some(args.page.as_path())).await?;
     println!("{report}");
     outcome?;
-    Ok(report.is_right(update))
+    Ok(report.is_right())
 }
