@@ -23,7 +23,6 @@ COLUMNS = 24
 SELECTION = 'job=~"$job",instance=~"$instance"'
 OF_PRACTICE = SELECTION + ',practice=~"$practice"'
 PUBLIC = SELECTION + ',listener="public"'
-CONTROL = SELECTION + ',db_namespace="control"'
 OBJECTIVE_ROUTES = PUBLIC + ',http_route=~"kick_off|status"'
 
 GREEN, YELLOW, RED = "green", "yellow", "red"
@@ -216,7 +215,7 @@ SERVICE = [
         graph("Polls that come too early", "Share answered 429.",
               'sum(rate(export_poll_total{{S},code="429"}[$__rate_interval])) / sum(rate(export_poll_total{{S}}[$__rate_interval]))',
               "percentunit", limits=(0.2,), alert="HeadgatePollsThrottled"),
-        graph("Kick-offs refused", "By reason, since the point before.", [(events("export_kickoff_rejected_total", "reason"), "{{reason}}")], bars=True),
+        graph("Kick-offs refused", "By the status of the answer, since the point before.", [(events("export_kickoff_rejected_total", "code"), "{{code}}")], bars=True),
         graph("Downloads", "Requests of files by outcome: redirected to a link of S3, refused, or gone.",
               [(rate("export_downloads_total", "outcome"), "{{outcome}}")], "reqps", stack=True),
         graph("Links handed out", "Signed links to files, in manifests and redirects.", [(rate("export_links_total"), "links")], "cps"),
@@ -270,7 +269,7 @@ EXPORTS = [
         graph("Taken", "First: for the first time. Again: after a drain, an error or a worker's death.",
               [(rate("export_shard_attempts_total", "kind"), "{{kind}}")], "cps", stack=True),
         rare("Leases lost and shards rescued", "Lost: a worker noticed that it had lost it. Rescued: taken from a worker that was silent too long.",
-             [(events("export_shard_lease_lost_total", "kind"), "lost: {{kind}}"), (events("export_shard_rescued_total"), "rescued")], alert="HeadgateLeasesLost"),
+             [(events("export_shard_lease_lost_total"), "lost"), (events("export_shard_rescued_total"), "rescued")], alert="HeadgateLeasesLost"),
         rare("Given up", "Quarantined shards, and uploads that were not in the bucket what was sent.",
              [(events("export_shard_quarantined_total"), "quarantined"), (events("export_files_verify_failed_total"), "not what was sent")],
              limits=(1,), alert="HeadgateShardQuarantined"),
@@ -405,12 +404,11 @@ CAPACITY = [
         rare("No connection in time", "Waits longer than database.acquire_timeout_s. At the API each is a 503.", [(events("db_client_connection_timeouts_total", "job"), "{{job}}")],
              alert="HeadgateConnectionTimeouts"),
         graph("Statements", "A second, the ten most frequent.",
-              [('topk(10, sum by (db_query_summary) (rate(db_client_operation_duration_seconds_count{{S},db_namespace="control"}[$__rate_interval])))', "{{db_query_summary}}")], "cps"),
+              [('topk(10, sum by (db_query_summary) (rate(db_client_operation_duration_seconds_count{{S}}[$__rate_interval])))', "{{db_query_summary}}")], "cps"),
         graph("Slowest statements, 95 %", "The ten slowest.",
-              [(f"topk(10, {quantile(0.95, 'db_client_operation_duration_seconds', 'db_query_summary', CONTROL)})",
+              [(f"topk(10, {quantile(0.95, 'db_client_operation_duration_seconds', 'db_query_summary', SELECTION)})",
                 "{{db_query_summary}}")], "s", limits=(0.5,)),
-        graph("Duration", "Of all statements at the control database.", quantiles("db_client_operation_duration_seconds", CONTROL), "s"),
-        rare("Errors", "By type.", [(events("db_client_operation_duration_seconds_count", "db_namespace, error_type", '{S},error_type!=""'), "{{db_namespace}} {{error_type}}")]),
+        graph("Duration", "Of all statements at the control database.", quantiles("db_client_operation_duration_seconds", SELECTION), "s"),
     ]),
     ("S3", [
         graph("Requests", "A second by operation.", [(rate("s3_requests_total", "op"), "{{op}}")], "reqps", stack=True),
@@ -420,7 +418,7 @@ CAPACITY = [
         graph("Duration, 95 %", "By operation, without retries.", [(quantile(0.95, "s3_request_duration_seconds", "op"), "{{op}}")], "s"),
         rare("Failed, by status", "`throttled`: S3 asks to slow down; `denied`: credentials or policy.",
              [(events("s3_requests_total", "op, status", '{S},status!~"ok|missing"'), "{{op}} {{status}}")], alert="HeadgateStorageErrors"),
-        rare("Retries", "By operation.", [(events("s3_retries_total", "op"), "{{op}}")]),
+        rare("Retries", "Uploads that were sent again.", [(events("s3_retries_total"), "sent again")]),
         graph("Bytes written", "To S3.", [(rate("export_data_bytes_total", "stage", '{S},stage="written"'), "{{stage}}")], "Bps"),
     ]),
 ]
