@@ -14,6 +14,7 @@ use tracing::{Instrument as _, Span};
 
 use crate::context::Context;
 use crate::error::{Error, Fate, rest};
+use crate::lease_keeper::Kept;
 use crate::trace::ShardAttempt;
 use crate::{finish, plan, purge, refresh, shard, trace};
 
@@ -91,6 +92,7 @@ async fn run_step(context: &Arc<Context>, step: Acquired, acquired: Instant) {
             let work = Box::pin(plan::run(Arc::clone(context), lease.clone(), kept.stop.clone()));
             let span = trace::plan(&lease);
             let result = guarded(work, span.clone()).await;
+            count_lost(&kept, &result);
             let settled = settle_step(context, "plan", &lease, &kept.stop, result);
             Box::pin(settled).instrument(span).await;
         }
@@ -99,6 +101,7 @@ async fn run_step(context: &Arc<Context>, step: Acquired, acquired: Instant) {
             let work = Box::pin(finish::run(Arc::clone(context), lease.clone(), kept.stop.clone()));
             let span = trace::later("finish", &lease);
             let result = guarded(work, span.clone()).await;
+            count_lost(&kept, &result);
             let settled = settle_step(context, "finish", &lease, &kept.stop, result);
             Box::pin(settled).instrument(span).await;
         }
@@ -170,8 +173,16 @@ async fn run_shard(context: &Arc<Context>, lease: ShardLease, acquired: Instant)
     let attempt = ShardAttempt::begin(&lease);
     let work = Box::pin(shard::run(Arc::clone(context), lease.clone(), kept.stop.clone()));
     let result = guarded(work, attempt.span.clone()).await;
+    count_lost(&kept, &result);
     let settled = settle_shard(context, &lease, &kept.stop, &attempt, result);
     Box::pin(settled).instrument(attempt.span.clone()).await;
+}
+
+/// Counts a lease that was lost before its work was done.
+fn count_lost(kept: &Kept, result: &Result<Ended, Error>) {
+    if !matches!(result, Ok(Ended::Done)) {
+        kept.count_if_lost();
+    }
 }
 
 /// What follows from the end of a shard.

@@ -6,7 +6,7 @@
 //! does not answer, a lease is given up before it can expire: whoever cannot renew must not go on.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -25,6 +25,8 @@ const TICK: Duration = Duration::from_secs(1);
 struct Held {
     kind: LeaseKind,
     stop: CancellationToken,
+    /// Whether somebody else may have it by now.
+    lost: Arc<AtomicBool>,
     /// When the lease was last known to be ours: an instant before the statement that said so was sent.
     sure_at: Instant,
 }
@@ -87,6 +89,17 @@ pub struct Kept {
     held: Register,
     /// Cancelled when the work must end without a publication.
     pub stop: CancellationToken,
+    lost: Arc<AtomicBool>,
+}
+
+impl Kept {
+    /// Counts the lease if it was lost. Not for work that is done: between the end of a shard and the end of its care a
+    /// lease is nobody's any more, and the keeper may happen to ask just then.
+    pub fn count_if_lost(&self) {
+        if self.lost.load(Ordering::Relaxed) {
+            LEASE_LOST.add(1, &[]);
+        }
+    }
 }
 
 impl Drop for Kept {
@@ -124,9 +137,10 @@ impl LeaseKeeper {
 
     /// Takes a lease into care. `acquired` is an instant before it was acquired.
     pub fn keep(&self, token: Uuid, kind: LeaseKind, acquired: Instant) -> Kept {
-        let stop = CancellationToken::new();
-        lock(&self.held).insert(token, Held { kind, stop: stop.clone(), sure_at: acquired });
-        Kept { token, held: Arc::clone(&self.held), stop }
+        let (stop, lost) = (CancellationToken::new(), Arc::<AtomicBool>::default());
+        let held = Held { kind, stop: stop.clone(), lost: Arc::clone(&lost), sure_at: acquired };
+        lock(&self.held).insert(token, held);
+        Kept { token, held: Arc::clone(&self.held), stop, lost }
     }
 
     /// Time since the control database was last reached.
@@ -218,20 +232,19 @@ fn give_up_unsure(held: &Register, lease: Duration) {
 
 /// Ends the work under a lease that somebody else may have by now.
 fn lose(held: &Register, token: Uuid, why: &str) {
-    if cancel(held, token, why) {
-        LEASE_LOST.add(1, &[]);
+    if let Some(h) = lock(held).get(&token) {
+        h.lost.store(true, Ordering::Relaxed);
     }
+    cancel(held, token, why);
 }
 
-/// Ends the work under a lease; says whether it was still going on.
-fn cancel(held: &Register, token: Uuid, why: &str) -> bool {
-    match lock(held).get(&token) {
-        Some(h) if !h.stop.is_cancelled() => {
-            tracing::info!(kind = kind_name(&h.kind), why, "a lease ends");
-            h.stop.cancel();
-            true
-        }
-        _ => false,
+/// Ends the work under a lease.
+fn cancel(held: &Register, token: Uuid, why: &str) {
+    if let Some(h) = lock(held).get(&token)
+        && !h.stop.is_cancelled()
+    {
+        tracing::info!(kind = kind_name(&h.kind), why, "a lease ends");
+        h.stop.cancel();
     }
 }
 

@@ -53,11 +53,12 @@ mod tests {
 
     fn keeps(ratio: f64, attributes: &[KeyValue]) -> usize {
         let sampler = Sampler::new(ratio);
-        let of = |n: u128| {
-            let trace = TraceId::from(n * 0x9E37_79B9_7F4A_7C15_9E37_79B9_7F4A_7C15_u128 % u128::MAX);
-            sampler.should_sample(None, trace, "a", &SpanKind::Server, attributes, &[]).decision
+        let kept = |n: u128| {
+            let trace = TraceId::from(n.wrapping_mul(0x9E37_79B9_7F4A_7C15_9E37_79B9_7F4A_7C15));
+            let result = sampler.should_sample(None, trace, "a", &SpanKind::Server, attributes, &[]);
+            result.decision == SamplingDecision::RecordAndSample
         };
-        (1..=400_u128).filter(|n| of(n.wrapping_mul(7)) == SamplingDecision::RecordAndSample).count()
+        (1..=400).filter(|n| kept(*n)).count()
     }
 
     #[test]
@@ -65,6 +66,7 @@ mod tests {
         let frequent = [KeyValue::new(FREQUENT, true)];
         assert_eq!(keeps(0.0, &frequent), 0);
         assert_eq!(keeps(1.0, &frequent), 400);
+        assert!((100..300).contains(&keeps(0.5, &frequent)));
         assert_eq!(keeps(0.0, &[]), 400);
     }
 }
