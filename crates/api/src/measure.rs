@@ -151,13 +151,12 @@ impl Answered<'_> {
     fn token(&self) {
         let reason = self.reason.unwrap_or("none");
         let result = if self.status.is_success() { "issued" } else { "refused" };
-        auth::TOKENS.add(1, &[("result", result.into()), ("error", oauth_error(self.status, reason).into())]);
+        let error = oauth_error(self.status, reason);
+        auth::TOKENS.add(1, &[("result", result.into()), ("error", error.into())]);
         match reason {
-            "none" => {}
             "replayed" => auth::JTI_REPLAY.add(1, &[]),
-            reason if self.status == StatusCode::UNAUTHORIZED || self.status == StatusCode::BAD_REQUEST => {
-                auth::KEY_REJECTED.add(1, &[("reason", reason.into())]);
-            }
+            // A good assertion may come with a wrong scope: that says nothing about its key.
+            reason if error == "invalid_client" => auth::KEY_REJECTED.add(1, &[("reason", reason.into())]),
             _ => {}
         }
     }

@@ -87,7 +87,8 @@ pub struct LeaseKeeper {
 pub struct Kept {
     token: Uuid,
     held: Register,
-    /// Cancelled when the work must end without a publication.
+    /// Cancelled when the work must end. What is uploaded may still be published: where the lease is lost or the export has
+    /// ended, the control database refuses it.
     pub stop: CancellationToken,
     lost: Arc<AtomicBool>,
 }

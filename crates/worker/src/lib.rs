@@ -11,9 +11,10 @@
 //! of work, and publishes under that lease. Killed at any moment, it leaves a lease that expires and
 //! perhaps objects that no row names; whoever takes the shard next goes on behind the last published file.
 //!
-//! Stopping has three forms. A *drain* (SIGTERM) checkpoints: nothing new is acquired, what is uploaded is
-//! published, leases are given back. A *stop* of one export (deleted, revoked, failed) or a *lost lease*
-//! ends its work without a publication. All three are one token that the pipeline looks at between rows.
+//! Stopping has three forms. A *drain* checkpoints: nothing new is acquired, what is uploaded is published, leases are given
+//! back; of the whole process (SIGTERM), or of a practice that an operator drains. A *stop* of one export (deleted, revoked,
+//! failed) or a *lost lease* ends its work, and the control database refuses what it would publish. All are tokens that the
+//! pipeline looks at between rows.
 
 mod acquire_loop;
 mod ask;

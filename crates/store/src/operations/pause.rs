@@ -6,6 +6,7 @@
 use chrono::{DateTime, Utc};
 use headgate_domain::PracticeNumber;
 use serde_json::{Value, json};
+use sqlx::PgConnection;
 
 use crate::audit::{self, Audit};
 use crate::error::stale_if;
@@ -65,6 +66,35 @@ impl Pause {
     }
 }
 
+/// The pause of a practice of the revision `if_match`, locked until the transaction ends.
+async fn of_practice(
+    connection: &mut PgConnection,
+    practice: PracticeNumber,
+    if_match: Option<i64>,
+) -> Result<Option<Row>> {
+    Ok(sqlx::query_as!(
+        Row,
+        "/* pause: of_practice */
+         SELECT paused_at, paused_by, pause_reason, pause_drains FROM headgate.practice
+         WHERE practice_number = $1 AND ($2::bigint IS NULL OR revision = $2) FOR UPDATE",
+        practice.get(),
+        if_match,
+    )
+    .fetch_optional(connection)
+    .await?)
+}
+
+/// The pause of the fleet, locked until the transaction ends.
+async fn of_fleet(connection: &mut PgConnection) -> Result<Row> {
+    Ok(sqlx::query_as!(
+        Row,
+        "/* pause: of_fleet */
+         SELECT paused_at, paused_by, pause_reason, pause_drains FROM headgate.fleet FOR UPDATE",
+    )
+    .fetch_one(connection)
+    .await?)
+}
+
 /// The event, with what there was before.
 fn event(audit: &Audit, before: Option<&Pause>) -> Audit {
     audit.clone().and(json!({ "before": before.map(Pause::told) }))
@@ -86,16 +116,7 @@ impl Store {
         audit: &Audit,
     ) -> Result<Option<PauseChange>> {
         let mut tx = self.at(practice).await?;
-        let before = sqlx::query_as!(
-            Row,
-            "/* pause_practice: before */
-             SELECT paused_at, paused_by, pause_reason, pause_drains FROM headgate.practice
-             WHERE practice_number = $1 AND ($2::bigint IS NULL OR revision = $2) FOR UPDATE",
-            practice.get(),
-            if_match,
-        )
-        .fetch_optional(&mut *tx)
-        .await?;
+        let before = of_practice(&mut tx, practice, if_match).await?;
         let Some(before) = before else {
             drop(tx);
             stale_if(if_match, self.practice(practice).await?.is_some())?;
@@ -133,16 +154,7 @@ impl Store {
         audit: &Audit,
     ) -> Result<Option<PauseChange>> {
         let mut tx = self.at(practice).await?;
-        let before = sqlx::query_as!(
-            Row,
-            "/* unpause_practice: before */
-             SELECT paused_at, paused_by, pause_reason, pause_drains FROM headgate.practice
-             WHERE practice_number = $1 AND ($2::bigint IS NULL OR revision = $2) FOR UPDATE",
-            practice.get(),
-            if_match,
-        )
-        .fetch_optional(&mut *tx)
-        .await?;
+        let before = of_practice(&mut tx, practice, if_match).await?;
         let Some(before) = before else {
             drop(tx);
             stale_if(if_match, self.practice(practice).await?.is_some())?;
@@ -177,13 +189,7 @@ impl Store {
         audit: &Audit,
     ) -> Result<PauseChange> {
         let mut tx = self.everywhere().await?;
-        let before = sqlx::query_as!(
-            Row,
-            "/* pause_fleet: before */
-             SELECT paused_at, paused_by, pause_reason, pause_drains FROM headgate.fleet FOR UPDATE",
-        )
-        .fetch_one(&mut *tx)
-        .await?;
+        let before = of_fleet(&mut tx).await?;
         let now = sqlx::query_as!(
             Row,
             "/* pause_fleet */
@@ -210,13 +216,7 @@ impl Store {
     /// When the database fails.
     pub async fn resume_fleet(&self, audit: &Audit) -> Result<PauseChange> {
         let mut tx = self.everywhere().await?;
-        let before = sqlx::query_as!(
-            Row,
-            "/* resume_fleet: before */
-             SELECT paused_at, paused_by, pause_reason, pause_drains FROM headgate.fleet FOR UPDATE",
-        )
-        .fetch_one(&mut *tx)
-        .await?;
+        let before = of_fleet(&mut tx).await?;
         sqlx::query!(
             "/* resume_fleet */
              UPDATE headgate.fleet SET paused_at = NULL, paused_by = NULL, pause_reason = NULL, pause_drains = false",
