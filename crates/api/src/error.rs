@@ -121,6 +121,9 @@ pub(crate) enum ApiError {
     /// Too many token requests of one address or app; when the next one will be admitted.
     #[error("too many token requests")]
     TooManyTokenRequests(Duration),
+    /// No answer was found within the time that a request may take.
+    #[error("no answer was found in time")]
+    TookTooLong,
     /// This server does too much of something at once.
     #[error("too much at once")]
     Busy,

@@ -108,7 +108,7 @@ impl Answered<'_> {
             span.record("practice", practice.get());
         }
         end(span, self.status, self.reason);
-        duration("public", self.method, self.operation, self.status, self.took);
+        duration("public", self.method, self.operation, (self.status, self.reason), self.took);
         let code = || Value::from(i64::from(self.status.as_u16()));
         match self.operation {
             "status" if self.method != Method::DELETE => api::POLLS.add(1, &[("code", code())]),
@@ -187,14 +187,18 @@ pub(crate) async fn admin(request: Request, next: Next) -> Response {
     let span = begin(&method, route, false);
     let response = next.run(request).instrument(span.clone()).await;
     let reason = response.extensions().get::<Reason>().map(|reason| reason.0);
-    end(&span, response.status(), reason);
-    match response.status() {
+    let (status, took) = (response.status(), started.elapsed());
+    end(&span, status, reason);
+    match status {
         StatusCode::UNAUTHORIZED => auth::ADMIN_REFUSED.add(1, &[("reason", "unauthenticated".into())]),
         StatusCode::FORBIDDEN => auth::ADMIN_REFUSED.add(1, &[("reason", "forbidden".into())]),
         _ => {}
     }
-    let route = route.to_owned();
-    duration("admin", &method, route, response.status(), started.elapsed());
+    span.in_scope(|| {
+        let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        tracing::info!(%method, route, status = status.as_u16(), reason, ms, "admin request");
+    });
+    duration("admin", &method, route.to_owned(), (status, reason), took);
     response
 }
 
@@ -202,15 +206,18 @@ fn duration(
     listener: &'static str,
     method: &Method,
     route: impl Into<Value>,
-    status: StatusCode,
+    (status, reason): (StatusCode, Option<&'static str>),
     took: Duration,
 ) {
-    let labels = [
+    let mut labels = vec![
         ("http.request.method", name(method).into()),
         ("http.route", route.into()),
         ("http.response.status_code", i64::from(status.as_u16()).into()),
         ("listener", listener.into()),
     ];
+    if status.is_server_error() {
+        labels.push(("error.type", reason.unwrap_or("server_error").into()));
+    }
     measures::SERVER_REQUEST_DURATION.record(took, &labels);
 }
 

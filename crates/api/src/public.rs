@@ -52,16 +52,21 @@ async fn serve(State(state): State<ApiState>, request: Request) -> Response {
     let method = request.method().clone();
     let _active = Active::on("public", &method);
     let mut walk = Walk { surface: Surface::Fhir, operation: "none", practice: None, span: Span::none() };
-    let response = match dispatch(&state, request, &mut walk).await {
-        Ok(response) => response,
-        Err(error) => error.respond(walk.surface),
-    };
+    let within = state.config().request_timeout;
+    let answer = tokio::time::timeout(within, dispatch(&state, request, &mut walk)).await;
+    let answer = answer.unwrap_or(Err(ApiError::TookTooLong));
+    // What is logged of a request belongs to its trace.
+    walk.span.clone().in_scope(|| tell(&walk, &method, started, answer))
+}
+
+/// The answer, measured and logged.
+fn tell(walk: &Walk, method: &Method, started: Instant, answer: Result<Response, ApiError>) -> Response {
+    let response = answer.unwrap_or_else(|error| error.respond(walk.surface));
     let reason = response.extensions().get::<Reason>().map(|reason| reason.0);
     let (operation, practice, took) = (walk.operation, walk.practice, started.elapsed());
-    let answered = Answered { method: &method, operation, practice, status: response.status(), reason, took };
+    let answered = Answered { method, operation, practice, status: response.status(), reason, took };
     answered.measure(&walk.span);
     tracing::info!(
-        parent: &walk.span,
         %method,
         operation,
         practice = practice.map(PracticeNumber::get),

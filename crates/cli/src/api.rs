@@ -19,6 +19,9 @@ use crate::failure::Failure;
 /// How long a request of the admin API may take at least: an upload of half a million members of a group is one.
 const ADMIN_WITHIN: Duration = Duration::from_secs(11 * 60);
 
+/// How much later than the router a listener gives a request up.
+const BACKSTOP: Duration = Duration::from_secs(5);
+
 /// The two listeners of the API.
 pub struct Listeners {
     /// For apps.
@@ -86,7 +89,9 @@ pub async fn serve(
     let state = ApiState::start(deps).await?;
     let bounds = Bounds::from(&config.server);
     tracing::info!(public = %listeners.public.address(), admin = %listeners.admin.address(), "listening");
-    listeners.public.spawn("public listener", public_router(state.clone()), bounds, life);
+    // The router itself gives a request up, so that it is measured; the listener only if that fails.
+    let public_bounds = Bounds { request_timeout: bounds.request_timeout + BACKSTOP, ..bounds };
+    listeners.public.spawn("public listener", public_router(state.clone()), public_bounds, life);
     let admin_bounds = Bounds { request_timeout: bounds.request_timeout.max(ADMIN_WITHIN), ..bounds };
     listeners.admin.spawn("admin listener", admin_router(state.clone()), admin_bounds, life);
     let stop = life.soft().cancelled_owned();

@@ -6,6 +6,8 @@
 mod database;
 
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use headgate_metrics::lifecycle::BUILD_INFO;
 use headgate_objects::{Keys, Objects, S3Config};
@@ -82,17 +84,38 @@ pub fn s3_config(config: &S3) -> S3Config {
 pub fn serve_health(config: &Config, life: &Lifecycle, private: Listener) -> Health {
     tracing::info!(private = %private.address(), "listening");
     let health = Health::new(life.soft());
+    tokio::spawn(health.clone().measure());
     let router = health::router(health.clone()).merge(telemetry::routes());
     private.spawn_beside(router, Bounds::from(&config.server), life);
     health
 }
 
+/// How long the control database may be away, or all connections to it in use, before the process says that it is not ready.
+/// A shorter time would take every process out of service at once, and with them the answers that say when to try again.
+const BLINK: Duration = Duration::from_secs(15);
+
+/// How long the control database has for an answer, which is less than whoever asks for readiness waits.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
+
 /// The role has begun to serve: it is ready while the control database answers and its schema is still one that we know.
 pub fn started(health: &Health, store: &Store) {
-    let store = store.clone();
+    let (store, good) = (store.clone(), Arc::new(Mutex::new(Instant::now())));
     health.started(move || {
-        let store = store.clone();
-        async move { store.check_schema().await.map(drop).map_err(|error| error.to_string()) }
+        let (store, good) = (store.clone(), Arc::clone(&good));
+        async move {
+            let answer = tokio::time::timeout(ANSWERS_WITHIN, store.check_schema()).await;
+            let why = match answer {
+                Ok(Ok(_)) => {
+                    *good.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+                    return Ok(());
+                }
+                Ok(Err(error)) if !error.is_transient() => return Err(error.to_string()),
+                Ok(Err(error)) => error.to_string(),
+                Err(_late) => "the control database does not answer".to_owned(),
+            };
+            let away = good.lock().unwrap_or_else(PoisonError::into_inner).elapsed();
+            if away < BLINK { Ok(()) } else { Err(why) }
+        }
     });
 }
 

@@ -82,6 +82,7 @@ pub fn definitions() -> Vec<&'static Definition> {
         process::CPU_TIME.definition(),
         process::MEMORY_USAGE.definition(),
         process::OPEN_FILES.definition(),
+        process::READY.definition(),
         process::UPTIME.definition(),
     ];
     all.extend(COUNTERS.iter().map(|counter| counter.definition()));

@@ -15,6 +15,7 @@ pub static SERVER_REQUEST_DURATION: Histogram = Histogram::seconds(
         Label::bounded("http.route", "the operations of the public listener, the paths of the admin API"),
         Label::bounded("http.response.status_code", "the status codes of HTTP"),
         LISTENER,
+        Label::bounded("error.type", "the reasons of answers of 500 and above; none: another status"),
     ],
     "Time from a request's headers to its response's headers.",
 );

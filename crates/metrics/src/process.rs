@@ -25,5 +25,14 @@ pub static OPEN_FILES: Gauge = Gauge::new(
 );
 
 /// See its description.
+pub static READY: Gauge = Gauge::new(
+    Role::Both,
+    "process.ready",
+    "{process}",
+    &[],
+    "1 while /readyz says that the process can do its work, else 0; seen by itself every five seconds.",
+);
+
+/// See its description.
 pub static UPTIME: Gauge =
     Gauge::new(Role::Both, "process.uptime", "s", &[], "Time since the process started.");

@@ -19,11 +19,15 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
+use headgate_metrics::process::READY;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 /// How long an answer is repeated.
 const FRESH: Duration = Duration::from_secs(1);
+
+/// How often it is measured whether the process is ready.
+const MEASURED_EVERY: Duration = Duration::from_secs(5);
 
 /// How long the question may take.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -77,6 +81,15 @@ impl Health {
         F: Future<Output = Result<(), String>> + Send + 'static,
     {
         let _first = self.0.started.set(Box::new(move || Box::pin(ready())));
+    }
+
+    /// Measures for the rest of the process's life whether it is ready.
+    pub async fn measure(self) {
+        loop {
+            let (status, _) = self.ready().await;
+            READY.set(if status == StatusCode::OK { 1.0 } else { 0.0 }, &[]);
+            tokio::time::sleep(MEASURED_EVERY).await;
+        }
     }
 
     fn startup(&self) -> Answer {

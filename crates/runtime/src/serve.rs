@@ -53,8 +53,10 @@ const HTTP2_PING: Duration = Duration::from_secs(20);
 /// What connections may cost.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    /// Time for a TLS handshake, for the headers of a request, and for an idle connection.
+    /// Time for a TLS handshake and for the headers of a connection's first request.
     pub header_timeout: Duration,
+    /// Time from an answer until the headers of the connection's next request are there.
+    pub idle_timeout: Duration,
     /// Time until a request is given up with 503.
     pub request_timeout: Duration,
     /// Connections at a time.
@@ -65,6 +67,7 @@ impl From<&Server> for Bounds {
     fn from(config: &Server) -> Self {
         Self {
             header_timeout: config.header_timeout(),
+            idle_timeout: config.idle_timeout(),
             request_timeout: config.request_timeout(),
             max_connections: config.max_connections,
         }
@@ -252,7 +255,7 @@ fn builder(bounds: Bounds) -> Builder<TokioExecutor> {
     let mut http = Builder::new(TokioExecutor::new());
     http.http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(bounds.header_timeout)
+        .header_read_timeout(bounds.idle_timeout)
         .max_headers(MAX_HEADERS)
         .max_buf_size(MAX_HEADER_BYTES);
     http.http2()

@@ -175,7 +175,7 @@ pub(super) async fn guard(State(state): State<ApiState>, request: Request, next:
             }
             return match tokio::time::timeout(state.config().request_timeout, answer).await {
                 Ok(answer) => answer,
-                Err(_) => Problem(ApiError::Busy).into_response(),
+                Err(_) => Problem(ApiError::TookTooLong).into_response(),
             };
         }
         Err(error) => error,

@@ -115,6 +115,7 @@ impl ApiError {
             },
             ApiError::NotAuthenticated { description, reason } => not_authenticated(reason, description),
             ApiError::TooManyTokenRequests(wait) => too_many_token_requests(*wait),
+            ApiError::TookTooLong => took_too_long(),
             ApiError::Busy => busy(),
             ApiError::Unauthorized(text) => unauthorized(text.as_deref()),
             ApiError::Forbidden(text) => Parts::new(S::FORBIDDEN, "forbidden", IssueCode::Forbidden, *text),
@@ -354,6 +355,13 @@ fn not_authenticated(reason: &'static str, text: &str) -> Parts {
 fn issuer_keys() -> Parts {
     let parts = unavailable("the keys of the token's issuer cannot be had at the moment: try again");
     Parts { reason: "issuer_keys", ..parts }
+}
+
+fn took_too_long() -> Parts {
+    let text = "no answer was found in time, and what was asked may have been done or not: try again later";
+    Parts::new(S::SERVICE_UNAVAILABLE, "took_too_long", IssueCode::Transient, text)
+        .retry_after(PAUSE)
+        .internal("temporarily_unavailable")
 }
 
 fn busy() -> Parts {

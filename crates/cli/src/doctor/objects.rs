@@ -13,6 +13,9 @@ use uuid::Uuid;
 use super::bucket;
 use super::finding::{Finding, late};
 
+/// How long after a request that was given up it is looked once more.
+const AFTERMATH: Duration = Duration::from_secs(3);
+
 const BODY: &[u8] = b"headgate doctor\n";
 
 /// CRC-32 (that of zlib and of S3's `x-amz-checksum-crc32`) of [`BODY`].
@@ -35,11 +38,19 @@ pub async fn check(
     let check = format!("objects of practice {}", practice.practice.number);
     let key = format!("{}/doctor/{}", practice.practice.s3_prefix, Uuid::new_v4());
     let used = tokio::time::timeout(patience, store_and_fetch(objects, http, &key)).await;
-    let removed = tokio::time::timeout(patience, remove(objects, &key)).await;
+    let mut removed = tokio::time::timeout(patience, remove(objects, &key)).await;
+    if used.is_err() {
+        // What was given up may be stored a little later.
+        tokio::time::sleep(AFTERMATH).await;
+        removed = tokio::time::timeout(patience, remove(objects, &key)).await;
+    }
     let mut findings = match used {
         Ok(Ok(seen)) => judge(&check, &seen),
         Ok(Err(error)) => vec![failed(&check, &error)],
-        Err(_) => vec![late(&check, patience)],
+        Err(_) => vec![Finding {
+            mend: late(&check, patience).mend.map(|mend| format!("{mend}; see that {key} is gone")),
+            ..late(&check, patience)
+        }],
     };
     let left = match removed {
         Ok(Ok(true)) => return findings,

@@ -20,8 +20,10 @@ pub struct Server {
     pub private_listen: String,
     /// Under which URL clients reach the public listener; no path, no slash at the end. Empty unless the role is `api`.
     pub public_base_url: String,
-    /// Seconds for the headers of a request.
+    /// Seconds for the headers of a connection's first request.
     pub header_timeout_s: u64,
+    /// Seconds that a connection may be idle between two requests.
+    pub idle_timeout_s: u64,
     /// Seconds until a request is given up.
     pub request_timeout_s: u64,
     /// Connections of one listener.
@@ -34,10 +36,16 @@ pub struct Server {
 }
 
 impl Server {
-    /// Time for the headers of a request, and for an idle connection.
+    /// Time for the headers of a connection's first request.
     #[must_use]
     pub fn header_timeout(&self) -> Duration {
         Duration::from_secs(self.header_timeout_s)
+    }
+
+    /// Time that a connection may be idle between two requests.
+    #[must_use]
+    pub fn idle_timeout(&self) -> Duration {
+        Duration::from_secs(self.idle_timeout_s)
     }
 
     /// Time until a request is given up.
@@ -54,6 +62,7 @@ impl Server {
             self.check_base_url(checks);
         }
         checks.range("server.header_timeout_s", self.header_timeout_s, 1..=120);
+        checks.range("server.idle_timeout_s", self.idle_timeout_s, 1..=600);
         checks.range("server.request_timeout_s", self.request_timeout_s, 1..=600);
         checks.range("server.max_connections", self.max_connections, 1..=100_000);
         checks.range("server.forwarded_hops", self.forwarded_hops, 0..=16);

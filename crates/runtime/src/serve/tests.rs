@@ -8,6 +8,7 @@ use super::*;
 
 pub(super) const BOUNDS: Bounds = Bounds {
     header_timeout: Duration::from_millis(200),
+    idle_timeout: Duration::from_millis(200),
     request_timeout: Duration::from_millis(300),
     max_connections: 2,
 };

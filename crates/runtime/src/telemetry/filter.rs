@@ -33,12 +33,21 @@ impl LogFilter {
         Ok(Self(Arc::new(RwLock::new(Wanted { text: text.to_owned(), targets: text.parse()? }))))
     }
 
-    /// Puts another filter in force.
+    /// Puts another filter in force. It is told before and after, so that one of both filters lets it pass.
     fn set(&self, text: &str) -> Result<(), ParseError> {
-        let targets = text.parse()?;
+        let (targets, former) = (text.parse()?, self.text());
+        let told = tracing::enabled!(tracing::Level::WARN);
+        let tell =
+            || tracing::warn!(former, filter = text, "the filter of the log is another until the next start");
+        if told {
+            tell();
+        }
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Wanted { text: text.to_owned(), targets };
         // Which places of the program are heard is remembered; they are asked again.
         rebuild_interest_cache();
+        if !told {
+            tell();
+        }
         Ok(())
     }
 
@@ -66,12 +75,9 @@ async fn show(State(filter): State<LogFilter>) -> String {
 }
 
 async fn change(State(filter): State<LogFilter>, text: String) -> (StatusCode, String) {
-    let (text, former) = (text.trim(), filter.text());
+    let text = text.trim();
     match filter.set(text) {
-        Ok(()) => {
-            tracing::warn!(former, filter = text, "the filter of the log was changed until the next start");
-            (StatusCode::OK, format!("{text}\n"))
-        }
+        Ok(()) => (StatusCode::OK, format!("{text}\n")),
         Err(_) => (
             StatusCode::BAD_REQUEST,
             "send a level such as info, or target=level,… such as info,headgate_worker=debug\n".to_owned(),
@@ -116,6 +122,20 @@ mod tests {
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
+    }
+
+    #[test]
+    fn who_silences_the_log_is_told_of_before_and_who_lets_it_speak_after() {
+        let (lines, filter) = (Lines::default(), LogFilter::new("info").unwrap());
+        let to = lines.clone();
+        let layer = fmt::layer().with_writer(move || to.clone()).with_filter(filter.clone());
+        let told = || String::from_utf8(lines.0.lock().unwrap().clone()).unwrap().lines().count();
+        tracing::subscriber::with_default(registry().with(layer), || {
+            for (filter_text, count) in [("off", 1), ("error", 1), ("warn", 2), ("info", 3)] {
+                filter.set(filter_text).unwrap();
+                assert_eq!(told(), count, "{filter_text}");
+            }
+        });
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! shards are all kept.
 
 use opentelemetry::trace::{Link, SpanKind, TraceContextExt as _, TraceId, TraceState};
-use opentelemetry::{Context, KeyValue};
+use opentelemetry::{Context, KeyValue, Value};
 use opentelemetry_sdk::trace::{Sampler as Standard, SamplingDecision, SamplingResult, ShouldSample};
 
 /// The attribute by which a span says that it is one of many.
@@ -38,13 +38,17 @@ impl ShouldSample for Sampler {
         let decision = match parent_span.filter(|parent| parent.is_valid()) {
             Some(parent) if parent.is_sampled() => SamplingDecision::RecordAndSample,
             Some(_) => SamplingDecision::Drop,
-            None if attributes.iter().any(|attribute| attribute.key.as_str() == FREQUENT) => {
+            None if attributes.iter().any(is_frequent) => {
                 return self.share.should_sample(None, trace, name, kind, attributes, links);
             }
             None => SamplingDecision::RecordAndSample,
         };
         SamplingResult { decision, attributes: vec![], trace_state: TraceState::default() }
     }
+}
+
+fn is_frequent(attribute: &KeyValue) -> bool {
+    attribute.key.as_str() == FREQUENT && attribute.value == Value::Bool(true)
 }
 
 #[cfg(test)]
@@ -68,5 +72,6 @@ mod tests {
         assert_eq!(keeps(1.0, &frequent), 400);
         assert!((100..300).contains(&keeps(0.5, &frequent)));
         assert_eq!(keeps(0.0, &[]), 400);
+        assert_eq!(keeps(0.0, &[KeyValue::new(FREQUENT, false)]), 400);
     }
 }
