@@ -24,7 +24,8 @@ impl Guardian {
 
     /// Kills a process that this one has started as the leader of a group, and the group.
     pub(crate) fn kills_group(leader: u32) -> io::Result<Self> {
-        Self::start(r#"kill -9 -- "-$1""#, leader.to_string().as_ref())
+        // Only in this form dash takes a group too.
+        Self::start(r#"kill -s KILL -- "-$1""#, leader.to_string().as_ref())
     }
 
     /// Removes a folder and all in it.
@@ -80,5 +81,22 @@ mod tests {
         }
         assert!(!removed.path().exists());
         assert!(kept.path().exists());
+    }
+
+    #[test]
+    fn a_guardian_of_a_group_kills_what_the_leader_has_started_too() {
+        let mut leader = Command::new("sh")
+            .args(["-c", "sleep 60 & echo $!; wait"])
+            .stdout(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        io::BufRead::read_line(&mut io::BufReader::new(leader.stdout.take().unwrap()), &mut line).unwrap();
+        Guardian::kills_group(leader.id()).unwrap().strike();
+        assert!(!leader.wait().unwrap().success());
+        // Nobody is there who is neither gone nor about to be buried.
+        let state = std::fs::read_to_string(format!("/proc/{}/stat", line.trim())).unwrap_or_default();
+        assert!(state.is_empty() || state.contains(") Z ") || state.contains(") X "), "{state}");
     }
 }

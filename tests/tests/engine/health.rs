@@ -136,3 +136,44 @@ async fn a_schema_that_cannot_be_waited_for_ends_the_start() -> Result<()> {
     app.stop().await;
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_takes_too_long_is_answered_measured_and_logged() -> Result<()> {
+    let app = TestApp::builder().workers(0).start().await?;
+    let mut hurried = app.start_second_api(&Settings::new().with("server.request_timeout_s", 1)).await?;
+    let mut lock = app.control().begin().await?;
+    headgate_testkit::sqlx::query("LOCK TABLE headgate.practice IN ACCESS EXCLUSIVE MODE")
+        .execute(&mut *lock)
+        .await?;
+    let url = hurried.url(&format!("{}/.well-known/fhir-endpoints", app.public_url()));
+    // Whichever of these needs the table: none of them may be lost from the measures.
+    let metadata = hurried.url(&format!("{}/nobody/fhir/r4/metadata", app.public_url()));
+    let mut late = 0;
+    for url in [url, metadata] {
+        let answer = hurried.http().get(url).send().await?;
+        if answer.status() == 503 {
+            assert!(answer.headers().contains_key("retry-after"));
+            assert!(answer.text().await?.contains("no answer was found in time"));
+            late += 1;
+        }
+    }
+    assert!(late > 0, "nothing waited for the lock");
+    lock.rollback().await?;
+    let private = hurried.process().private_port();
+    let metrics = app.http().get(format!("http://127.0.0.1:{private}/metrics")).send().await?.text().await?;
+    let counted: u32 = metrics
+        .lines()
+        .filter(|line| line.starts_with("http_server_request_duration_seconds_count"))
+        .filter(|line| line.contains("error_type=\"took_too_long\""))
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<u32>().ok())
+        .sum();
+    assert_eq!(counted, late, "{metrics}");
+    let log = hurried.process().log();
+    assert!(log.lines().any(|line| line.contains("took_too_long") && line.contains("trace_id")), "{log}");
+    assert!(
+        metrics.lines().any(|line| line.starts_with("process_ready") && line.ends_with(" 1")),
+        "{metrics}"
+    );
+    app.stop().await;
+    Ok(())
+}
