@@ -22,7 +22,7 @@ pub async fn run(file: Option<&Path>) -> Result<(), Failure> {
     let (config, life) = bootstrap::begin(file, Role::Worker)?;
     let private = Listener::bind(&config.server.private_listen).await?;
     let health = bootstrap::serve_health(&config, &life, private);
-    let store = bootstrap::migrated_store(&config, &life, &health, Bound::None).await?;
+    let store = bootstrap::migrated_store(&config, &life, &health, Bound::Worker).await?;
     let objects = bootstrap::objects(&config).await?;
     start(&config, &life, &health, store.clone(), objects);
     bootstrap::started(&health, &store);

@@ -21,6 +21,7 @@ static COUNTERS: &[&Counter] = &[
     &shards::FILES,
     &shards::BYTES,
     &shards::ROWS_REJECTED,
+    &shards::ATTACHMENTS_UNSERVED,
     &queue::DOORBELL_MISSING,
     &source::ERRORS,
     &storage::REQUESTS,

@@ -86,6 +86,9 @@ impl Role {
     }
 }
 
+/// The label by which practices are told apart: an instrument with it may have many series.
+pub const PRACTICE: &str = "practice";
+
 /// What series of a metric are told apart by.
 #[derive(Debug, Clone, Copy)]
 pub struct Label {
@@ -120,6 +123,6 @@ impl Label {
     /// The number of a practice.
     #[must_use]
     pub const fn practice() -> Self {
-        Self::bounded("practice", "the practices' numbers")
+        Self::bounded(PRACTICE, "the practices' numbers")
     }
 }

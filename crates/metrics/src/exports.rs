@@ -1,7 +1,8 @@
 //! Exports. In these names an export is a *job*, as in the field.
 
 use crate::definition::{Label, Role};
-use crate::instrument::{Counter, Gauge, Histogram};
+use crate::fading::{FLEET, FadingGauge};
+use crate::instrument::{Counter, Histogram};
 
 /// How long steps wait, in seconds.
 pub(crate) const WAITS: &[f64] = &[0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0];
@@ -57,20 +58,22 @@ pub static START_DELAY: Histogram = Histogram::seconds_in(
 );
 
 /// See its description.
-pub static IN_STATE: Gauge = Gauge::new(
+pub static IN_STATE: FadingGauge = FadingGauge::new(
     Role::Worker,
     "export.jobs.in_state",
     "{export}",
     &[STATE],
+    FLEET,
     "Exports by state, of the whole fleet: take the maximum over workers.",
 );
 
 /// See its description.
-pub static OLDEST_AGE: Gauge = Gauge::new(
+pub static OLDEST_AGE: FadingGauge = FadingGauge::new(
     Role::Worker,
     "export.job.oldest_age",
     "s",
     &[STATE],
+    FLEET,
     "Time since the kick-off of the oldest export in a state, of the whole fleet.",
 );
 

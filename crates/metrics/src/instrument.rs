@@ -16,12 +16,12 @@ pub(crate) const SECONDS: &[f64] =
 /// The name that all instruments are of.
 const METER: &str = "headgate";
 
-fn meter() -> Meter {
+pub(crate) fn meter() -> Meter {
     global::meter(METER)
 }
 
 /// Label values as OpenTelemetry wants them.
-fn attributes(definition: &Definition, labels: &[(&'static str, Value)]) -> Vec<KeyValue> {
+pub(crate) fn attributes(definition: &Definition, labels: &[(&'static str, Value)]) -> Vec<KeyValue> {
     debug_assert!(
         labels.iter().all(|(name, value)| definition.labels.iter().any(|label| label.name == *name
             && match label.values {

@@ -17,6 +17,7 @@ pub mod auth;
 pub mod database;
 mod definition;
 pub mod exports;
+mod fading;
 pub mod http;
 mod instrument;
 pub mod lifecycle;
@@ -27,6 +28,7 @@ pub mod source;
 pub mod storage;
 
 pub use all::{definitions, start};
-pub use definition::{Definition, Kind, Label, Role, Values};
+pub use definition::{Definition, Kind, Label, PRACTICE, Role, Values};
+pub use fading::FadingGauge;
 pub use instrument::{Counter, Gauge, Histogram, Total, UpDownCounter};
 pub use opentelemetry::Value;

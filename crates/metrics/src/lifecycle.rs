@@ -1,6 +1,7 @@
 //! What happens by itself: retention, housekeeping, the audit trail; and what runs.
 
 use crate::definition::{Label, Role};
+use crate::fading::{FLEET, FadingGauge};
 use crate::instrument::{Counter, Gauge};
 
 const TASK: Label =
@@ -16,11 +17,12 @@ pub static SWEEPS: Counter = Counter::new(
 );
 
 /// See its description.
-pub static RETENTION_LAG: Gauge = Gauge::new(
+pub static RETENTION_LAG: FadingGauge = FadingGauge::new(
     Role::Worker,
     "retention.lag",
     "s",
     &[],
+    FLEET,
     "Time since the oldest ended export ended whose objects are still in the bucket, of the whole fleet.",
 );
 
@@ -34,11 +36,12 @@ pub static MAINTENANCE_RUNS: Counter = Counter::new(
 );
 
 /// See its description.
-pub static MAINTENANCE_OVERDUE: Gauge = Gauge::new(
+pub static MAINTENANCE_OVERDUE: FadingGauge = FadingGauge::new(
     Role::Worker,
     "maintenance.overdue",
     "s",
     &[TASK],
+    FLEET,
     "By how much a task of housekeeping is overdue, of the whole fleet.",
 );
 
@@ -52,29 +55,32 @@ pub static AUDIT_WRITE_FAILURES: Counter = Counter::new(
 );
 
 /// See its description.
-pub static AUDIT_UNSEALED: Gauge = Gauge::new(
+pub static AUDIT_UNSEALED: FadingGauge = FadingGauge::new(
     Role::Worker,
     "audit.unsealed",
     "{event}",
     &[],
+    FLEET,
     "Events of the audit trail that are not sealed yet.",
 );
 
 /// See its description.
-pub static AUDIT_UNSEALED_AGE: Gauge = Gauge::new(
+pub static AUDIT_UNSEALED_AGE: FadingGauge = FadingGauge::new(
     Role::Worker,
     "audit.unsealed.age",
     "s",
     &[],
+    FLEET,
     "Age of the oldest event of the audit trail that is not sealed yet.",
 );
 
 /// See its description.
-pub static PAUSED: Gauge = Gauge::new(
+pub static PAUSED: FadingGauge = FadingGauge::new(
     Role::Worker,
     "operations.paused",
     "{practice}",
     &[],
+    FLEET,
     "Practices of which nothing new is taken up, by their own pause or by that of the fleet.",
 );
 

@@ -1,25 +1,28 @@
 //! What waits, and the hands of a worker.
 
 use crate::definition::{Label, Role};
+use crate::fading::{FLEET, FadingGauge};
 use crate::instrument::{Counter, Gauge};
 
 const STEP: Label = Label::known("step", &["plan", "shard", "finish", "purge", "refresh"]);
 
 /// See its description.
-pub static DEPTH: Gauge = Gauge::new(
+pub static DEPTH: FadingGauge = FadingGauge::new(
     Role::Worker,
     "export.queue.depth",
     "{step}",
     &[STEP],
+    FLEET,
     "Steps that could be taken now, of the whole fleet: take the maximum over workers.",
 );
 
 /// See its description.
-pub static OLDEST_AGE: Gauge = Gauge::new(
+pub static OLDEST_AGE: FadingGauge = FadingGauge::new(
     Role::Worker,
     "export.queue.oldest_age",
     "s",
     &[STEP],
+    FLEET,
     "Time that the oldest runnable step has waited, of the whole fleet.",
 );
 

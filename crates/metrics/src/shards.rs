@@ -2,7 +2,8 @@
 
 use crate::definition::{Label, Role};
 use crate::exports::WAITS;
-use crate::instrument::{Counter, Gauge, Histogram};
+use crate::fading::{FLEET, FadingGauge};
+use crate::instrument::{Counter, Histogram};
 
 const RESOURCE_TYPE: Label = Label::bounded("resource_type", "FHIR's resource types, and attachments");
 
@@ -61,11 +62,12 @@ pub static QUARANTINED: Counter = Counter::new(
 );
 
 /// See its description.
-pub static CHECKPOINT_AGE: Gauge = Gauge::new(
+pub static CHECKPOINT_AGE: FadingGauge = FadingGauge::new(
     Role::Worker,
     "export.checkpoint.age",
     "s",
     &[],
+    FLEET,
     "Longest time that a shard under a live lease has published nothing, of the whole fleet.",
 );
 
@@ -98,6 +100,15 @@ pub static ROWS_REJECTED: Counter = Counter::new(
     "{row}",
     &[Label::bounded("reason", "the reasons of the error file")],
     "Rows that could not be exported and are told in an error file.",
+);
+
+/// See its description.
+pub static ATTACHMENTS_UNSERVED: Counter = Counter::new(
+    Role::Worker,
+    "export.attachments_unserved",
+    "{resource}",
+    &[Label::known("reason", &["attachments_need_token", "attachments_not_in_source"])],
+    "Resources that were exported and lead by URL to attachments that were not, as the error file tells.",
 );
 
 /// See its description.

@@ -1,7 +1,14 @@
 //! The practices' databases.
 
+use std::time::Duration;
+
 use crate::definition::{Label, Role};
-use crate::instrument::{Counter, Gauge, Histogram};
+use crate::fading::{FLEET, FadingGauge};
+use crate::instrument::{Counter, Histogram};
+
+/// How long the last plan of a practice's exports counts: long enough that alerts, which wait for a quarter of an hour, see
+/// it; not so long that they ring for what another worker has seen mended since.
+const LAST_PLAN: Duration = Duration::from_secs(3600);
 
 /// See its description.
 pub static QUERY_DURATION: Histogram = Histogram::seconds_in(
@@ -22,28 +29,31 @@ pub static ERRORS: Counter = Counter::new(
 );
 
 /// See its description.
-pub static TRANSACTION_TIME_LAG: Gauge = Gauge::new(
+pub static TRANSACTION_TIME_LAG: FadingGauge = FadingGauge::new(
     Role::Worker,
     "export.transaction_time.lag",
     "s",
     &[Label::practice()],
-    "How far the last planned export's transactionTime lay in the past: how long the source's oldest transaction was open.",
+    LAST_PLAN,
+    "How far the transactionTime of the last export planned within the hour lay in the past: how long the source's oldest transaction was open.",
 );
 
 /// See its description.
-pub static REPLICA_LAG: Gauge = Gauge::new(
+pub static REPLICA_LAG: FadingGauge = FadingGauge::new(
     Role::Worker,
     "export.source.replica_lag",
     "s",
     &[Label::practice()],
-    "How far a practice's replica was behind when an export was last planned; practices with a replica alone have it.",
+    LAST_PLAN,
+    "How far a practice's replica was behind when an export was last planned within the hour; practices with a replica alone have it.",
 );
 
 /// See its description.
-pub static CATALOG_AGE: Gauge = Gauge::new(
+pub static CATALOG_AGE: FadingGauge = FadingGauge::new(
     Role::Worker,
     "source.catalog.age",
     "s",
     &[],
+    FLEET,
     "Time since the catalogue that was read longest ago was read, of the whole fleet.",
 );

@@ -7,6 +7,12 @@
 //! own: the choosing statement then sees everything that was chosen before.
 //!
 //! Acquiring counts an attempt, grows the fence and draws a new token. An expired lease is as good as none.
+//!
+//! What is acquired is committed last, and the server ends what takes long before the worker gives up waiting for it. So
+//! a worker that gave up has taken nothing, unless the commit's answer was lost on a connection that died: then there is a
+//! lease that nobody knows of, which expires, and counts as an attempt like that of a worker which died.
+
+mod rows;
 
 use std::time::Duration;
 
@@ -15,11 +21,12 @@ use headgate_domain::request::Selection;
 use headgate_domain::{ExportId, PracticeNumber, ResourceType};
 use serde_json::Value;
 use sqlx::postgres::types::PgInterval;
+use sqlx::{PgConnection, Postgres, Transaction};
 use uuid::Uuid;
 
-use crate::error::parsed;
 use crate::plan::AccessPath;
 use crate::{Result, Store, StreamType};
+use rows::{RefreshRow, ShardRow, StepRow, Taken};
 
 /// The lock that shard acquisitions queue on: "headgate" in ASCII.
 const ACQUIRE_LOCK: i64 = 0x6865_6164_6761_7465;
@@ -35,6 +42,20 @@ pub struct Limits {
     pub shards_per_practice: i64,
     /// Shards of one app that may run at a time, fleet-wide.
     pub shards_per_app: i64,
+}
+
+impl Limits {
+    /// How long an acquisition is worth waiting for: the time of the lease that it gives, and not less than a busy
+    /// database may need.
+    #[must_use]
+    pub fn patience(&self) -> Duration {
+        self.lease.max(Duration::from_secs(12))
+    }
+
+    /// What each of its statements may take; there are at most six, the commit and a connection counted.
+    fn statement(&self) -> Duration {
+        self.patience() / 6
+    }
 }
 
 /// A lease of an export's plan, finish or purge step.
@@ -145,20 +166,45 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn acquire_step(&self, worker: Uuid, limits: &Limits) -> Result<Option<Acquired>> {
-        if let Some(lease) = self.acquire_purge(worker, limits).await? {
-            return Ok(Some(Acquired::Purge(lease)));
-        }
-        if let Some(lease) = self.acquire_refresh(worker, limits).await? {
-            return Ok(Some(Acquired::Refresh(lease)));
-        }
-        if let Some(lease) = self.acquire_finish(worker, limits).await? {
-            return Ok(Some(Acquired::Finish(lease)));
-        }
-        Ok(self.acquire_plan(worker, limits).await?.map(Acquired::Plan))
+        let mut tx = self.begin_acquisition(limits).await?;
+        let taken = Self::take_step(&mut tx, worker, limits).await?;
+        // Before it is looked at: what cannot be read counts as an attempt too, and does not stand before all others.
+        tx.commit().await?;
+        taken.map(Acquired::try_from).transpose()
     }
 
-    async fn acquire_purge(&self, worker: Uuid, limits: &Limits) -> Result<Option<StepLease>> {
-        let row = sqlx::query_as!(
+    /// Begins a transaction of which no part holds others up for long.
+    async fn begin_acquisition(&self, limits: &Limits) -> Result<Transaction<'static, Postgres>> {
+        let bound = limits.statement().as_millis();
+        self.begin_with(format!(
+            "BEGIN; SET LOCAL statement_timeout = {bound}; SET LOCAL idle_in_transaction_session_timeout = {bound}"
+        ))
+        .await
+    }
+
+    async fn take_step(
+        connection: &mut PgConnection,
+        worker: Uuid,
+        limits: &Limits,
+    ) -> sqlx::Result<Option<Taken>> {
+        if let Some(row) = Self::acquire_purge(connection, worker, limits).await? {
+            return Ok(Some(Taken::Purge(row)));
+        }
+        if let Some(row) = Self::acquire_refresh(connection, worker, limits).await? {
+            return Ok(Some(Taken::Refresh(row)));
+        }
+        if let Some(row) = Self::acquire_finish(connection, worker, limits).await? {
+            return Ok(Some(Taken::Finish(row)));
+        }
+        Ok(Self::acquire_plan(connection, worker, limits).await?.map(Taken::Plan))
+    }
+
+    async fn acquire_purge(
+        connection: &mut PgConnection,
+        worker: Uuid,
+        limits: &Limits,
+    ) -> sqlx::Result<Option<StepRow>> {
+        sqlx::query_as!(
             StepRow,
             r#"/* acquire_purge */
             UPDATE headgate.export e
@@ -175,13 +221,16 @@ impl Store {
             worker,
             interval(limits.lease),
         )
-        .fetch_optional(&self.pool)
-        .await?;
-        row.map(StepLease::try_from).transpose()
+        .fetch_optional(connection)
+        .await
     }
 
-    async fn acquire_finish(&self, worker: Uuid, limits: &Limits) -> Result<Option<StepLease>> {
-        let row = sqlx::query_as!(
+    async fn acquire_finish(
+        connection: &mut PgConnection,
+        worker: Uuid,
+        limits: &Limits,
+    ) -> sqlx::Result<Option<StepRow>> {
+        sqlx::query_as!(
             StepRow,
             r#"/* acquire_finish */
             UPDATE headgate.export e
@@ -206,13 +255,16 @@ impl Store {
             interval(limits.lease),
             limits.max_attempts,
         )
-        .fetch_optional(&self.pool)
-        .await?;
-        row.map(StepLease::try_from).transpose()
+        .fetch_optional(connection)
+        .await
     }
 
-    async fn acquire_plan(&self, worker: Uuid, limits: &Limits) -> Result<Option<PlanLease>> {
-        let row = sqlx::query_as!(
+    async fn acquire_plan(
+        connection: &mut PgConnection,
+        worker: Uuid,
+        limits: &Limits,
+    ) -> sqlx::Result<Option<StepRow>> {
+        sqlx::query_as!(
             StepRow,
             r#"/* acquire_plan */
             UPDATE headgate.export e
@@ -247,13 +299,17 @@ impl Store {
             interval(limits.lease),
             limits.max_attempts,
         )
-        .fetch_optional(&self.pool)
-        .await?;
-        row.map(StepLease::try_from).transpose()
+        .fetch_optional(connection)
+        .await
     }
 
-    async fn acquire_refresh(&self, worker: Uuid, limits: &Limits) -> Result<Option<RefreshLease>> {
-        let row = sqlx::query!(
+    async fn acquire_refresh(
+        connection: &mut PgConnection,
+        worker: Uuid,
+        limits: &Limits,
+    ) -> sqlx::Result<Option<RefreshRow>> {
+        sqlx::query_as!(
+            RefreshRow,
             r#"/* acquire_refresh */
             UPDATE headgate.source_catalog c
                SET lease_token = gen_random_uuid(), lease_worker = $1, attempts = attempts + 1,
@@ -270,16 +326,8 @@ impl Store {
             worker,
             interval(limits.lease),
         )
-        .fetch_optional(&self.pool)
-        .await?;
-        row.map(|row| {
-            Ok(RefreshLease {
-                practice: practice(row.practice_number, "source_catalog")?,
-                token: row.lease_token,
-                attempts: row.attempts,
-            })
-        })
-        .transpose()
+        .fetch_optional(connection)
+        .await
     }
 
     /// Takes the fairest runnable shard, if there is one.
@@ -287,7 +335,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn acquire_shard(&self, worker: Uuid, limits: &Limits) -> Result<Option<ShardLease>> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.begin_acquisition(limits).await?;
         sqlx::query!("/* acquire_shard: lock */ SELECT pg_advisory_xact_lock($1)", ACQUIRE_LOCK)
             .execute(&mut *tx)
             .await?;
@@ -355,99 +403,6 @@ impl Store {
         tx.commit().await?;
         row.map(ShardLease::try_from).transpose()
     }
-}
-
-struct StepRow {
-    practice_number: i64,
-    export_id: String,
-    lease_token: Uuid,
-    fence: i64,
-    attempts: i32,
-    trace_parent: Option<String>,
-    age_s: f64,
-}
-
-impl TryFrom<StepRow> for StepLease {
-    type Error = crate::Error;
-
-    fn try_from(row: StepRow) -> Result<Self> {
-        Ok(Self {
-            practice: practice(row.practice_number, "export")?,
-            export: parsed(&row.export_id, "export", "export_id")?,
-            token: row.lease_token,
-            fence: row.fence,
-            attempts: row.attempts,
-            trace_parent: row.trace_parent,
-            age: seconds(row.age_s),
-        })
-    }
-}
-
-struct ShardRow {
-    practice_number: i64,
-    export_id: String,
-    stream: i16,
-    shard: i32,
-    lease_token: Uuid,
-    fence: i64,
-    attempts: i32,
-    slice: Value,
-    cursor: Option<Value>,
-    first_number: i32,
-    number_count: i32,
-    resource_type: String,
-    relation: Value,
-    level: String,
-    of_patients: bool,
-    since: Option<DateTime<Utc>>,
-    selection: Value,
-    types: Vec<String>,
-    source_replica: Option<bool>,
-    source_lsn: Option<String>,
-    access_path: String,
-    by_reference: Vec<String>,
-    trace_parent: Option<String>,
-    abandoned: bool,
-    waited_s: Option<f64>,
-}
-
-impl TryFrom<ShardRow> for ShardLease {
-    type Error = crate::Error;
-
-    fn try_from(row: ShardRow) -> Result<Self> {
-        let unplanned = |column| crate::Error::Inconsistent { table: "export", column };
-        Ok(Self {
-            practice: practice(row.practice_number, "shard")?,
-            export: parsed(&row.export_id, "shard", "export_id")?,
-            stream: row.stream,
-            shard: row.shard,
-            token: row.lease_token,
-            fence: row.fence,
-            attempts: row.attempts,
-            stream_type: parsed(&row.resource_type, "export_stream", "resource_type")?,
-            relation: row.relation,
-            slice: row.slice,
-            cursor: row.cursor,
-            first_number: crate::error::number(row.first_number, "shard", "first_number")?,
-            number_count: crate::error::number(row.number_count, "shard", "number_count")?,
-            patient_level: row.level == "patient",
-            by_members: row.of_patients || row.level == "group",
-            access_path: AccessPath::from_name(&row.access_path)?,
-            selection: crate::error::json(row.selection, "export", "selection")?,
-            by_reference: each(&row.by_reference, "export_stream", "resource_type")?,
-            types: each(&row.types, "export", "types")?,
-            since: row.since,
-            source_replica: row.source_replica.ok_or_else(|| unplanned("source_replica"))?,
-            source_lsn: row.source_lsn.ok_or_else(|| unplanned("source_lsn"))?,
-            trace_parent: row.trace_parent,
-            rescued: row.abandoned,
-            waited: row.waited_s.map(seconds),
-        })
-    }
-}
-
-fn each<T: std::str::FromStr>(names: &[String], table: &'static str, column: &'static str) -> Result<Vec<T>> {
-    names.iter().map(|name| parsed(name, table, column)).collect()
 }
 
 /// A span of time as the database gives it, in seconds.

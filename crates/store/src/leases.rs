@@ -6,11 +6,12 @@
 use std::time::Duration;
 
 use headgate_domain::{ExportId, PracticeNumber};
+use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
-use crate::Result;
 use crate::acquire::interval;
+use crate::{Bounds, Result};
 
 /// What a lease is on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,16 +54,26 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    /// Connects.
+    /// Connects. The server ends a statement after `patience`: nobody waits for it any longer.
     ///
     /// # Errors
     /// When the database cannot be reached.
-    pub async fn connect(url: &str) -> Result<Self> {
-        Ok(Self { connection: PgConnection::connect(url).await? })
+    pub async fn connect(url: &str, patience: Duration) -> Result<Self> {
+        let options: PgConnectOptions = url.parse()?;
+        Ok(Self { connection: PgConnection::connect_with(&Bounds::of(patience).on(options)).await? })
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn ping(&mut self) -> Result<()> {
+        sqlx::query!("/* ping */ SELECT 1 AS one").fetch_one(&mut self.connection).await?;
+        Ok(())
     }
 
     /// Of the given leases, those whose export must stop: it is no longer live, the authority it runs under is
-    /// gone, or its practice is drained.
+    /// gone, or its practice is drained. The database is asked even where nothing could be stopped.
     ///
     /// # Errors
     /// When the database fails.
@@ -78,6 +89,7 @@ impl Keeper {
             }
         }
         if tokens.is_empty() {
+            self.ping().await?;
             return Ok(Vec::new());
         }
         let stopped = sqlx::query_scalar!(

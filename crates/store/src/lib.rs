@@ -16,6 +16,7 @@ mod apps;
 mod audit;
 mod catalog;
 mod cohort;
+mod connection;
 mod consents;
 mod deletions;
 mod doctor;
@@ -60,6 +61,7 @@ pub use apps::{App, AppChange, AppKey, AppStatus, ConsentingPractice, NewApp, Ne
 pub use audit::{Audit, AuditFilter, AuditRecord, MacState, NewSeal, SealCheck, SealProblem, SealRecord};
 pub use catalog::CatalogEntry;
 pub use cohort::{Member, Members};
+pub use connection::{Bounds, within};
 pub use consents::{Authority, ConsentChange, ConsentRecord, NewConsent};
 pub use deletions::Deletions;
 pub use doctor::{QueueFacts, RoleFacts, ServerFacts, TaskFacts};
@@ -109,10 +111,10 @@ impl Store {
     /// # Errors
     /// When the URL cannot be read or no connection can be made within the timeout.
     pub async fn connect(url: &str, max_connections: u32, acquire_timeout: Duration) -> Result<Self> {
-        Self::open(url.parse()?, max_connections, acquire_timeout).await
+        Self::open(url.parse()?, PgPoolOptions::new(), max_connections, acquire_timeout).await
     }
 
-    /// The same, with bounds on what a statement may take and on how long a transaction may idle.
+    /// The same, with bounds on what its connections may take.
     ///
     /// # Errors
     /// As [`Store::connect`].
@@ -120,21 +122,23 @@ impl Store {
         url: &str,
         max_connections: u32,
         acquire_timeout: Duration,
-        statement: Duration,
+        bounds: Bounds,
     ) -> Result<Self> {
-        let options: PgConnectOptions = url.parse()?;
-        let bound = format!("{}ms", statement.as_millis());
-        let options =
-            options.options([("statement_timeout", &bound), ("idle_in_transaction_session_timeout", &bound)]);
-        Self::open(options, max_connections, acquire_timeout).await
+        let pool = match bounds.returned {
+            None => PgPoolOptions::new(),
+            Some(patience) => PgPoolOptions::new()
+                .after_release(move |returned, _| Box::pin(connection::answers(returned, patience))),
+        };
+        Self::open(bounds.on(url.parse()?), pool, max_connections, acquire_timeout).await
     }
 
     async fn open(
         options: PgConnectOptions,
+        pool: PgPoolOptions,
         max_connections: u32,
         acquire_timeout: Duration,
     ) -> Result<Self> {
-        let pool = PgPoolOptions::new()
+        let pool = pool
             .max_connections(max_connections)
             .acquire_timeout(acquire_timeout)
             .connect_with(options.application_name("headgate"))

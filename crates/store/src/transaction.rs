@@ -50,8 +50,8 @@ impl Store {
         self.begin_with("BEGIN; SET LOCAL headgate.scope = 'all'".to_owned()).await
     }
 
-    /// Values in the statement are numbers, client ids and constants: nothing that could be SQL.
-    async fn begin_with(&self, statement: String) -> Result<Transaction<'static, Postgres>> {
+    /// Begins with a statement. Values in it are numbers, client ids and constants: nothing that could be SQL.
+    pub(crate) async fn begin_with(&self, statement: String) -> Result<Transaction<'static, Postgres>> {
         let pool = self.pool.clone();
         let begun = tokio::spawn(async move { pool.begin_with(AssertSqlSafe(statement)).await }).await;
         // The task is never aborted: it can only be missing because it panicked or the runtime ends.

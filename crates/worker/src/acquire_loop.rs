@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use headgate_metrics::lifecycle;
-use headgate_store::{Acquired, LeaseKind, ShardLease, StepLease};
+use headgate_store::{Acquired, LeaseKind, ShardLease, StepLease, within};
 use rand::Rng;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio_util::sync::CancellationToken;
@@ -46,9 +46,10 @@ pub async fn run(context: &Arc<Context>) {
 async fn take(context: &Arc<Context>, tasks: &TaskTracker) -> headgate_store::Result<bool> {
     let mut took = false;
     let limits = context.limits();
+    let patience = limits.patience();
     if let Ok(hand) = Arc::clone(&context.hands.steps).try_acquire_owned() {
         let acquired = Instant::now();
-        if let Some(step) = context.store.acquire_step(context.worker, &limits).await? {
+        if let Some(step) = within(patience, context.store.acquire_step(context.worker, &limits)).await? {
             let hand = Hand { _permit: hand, wake: Arc::clone(&context.wake) };
             let context = Arc::clone(context);
             tasks.spawn(async move {
@@ -60,7 +61,7 @@ async fn take(context: &Arc<Context>, tasks: &TaskTracker) -> headgate_store::Re
     }
     if let Ok(hand) = Arc::clone(&context.hands.shards).try_acquire_owned() {
         let acquired = Instant::now();
-        if let Some(lease) = context.store.acquire_shard(context.worker, &limits).await? {
+        if let Some(lease) = within(patience, context.store.acquire_shard(context.worker, &limits)).await? {
             let hand = Hand { _permit: hand, wake: Arc::clone(&context.wake) };
             let context = Arc::clone(context);
             tasks.spawn(async move {
@@ -123,9 +124,9 @@ async fn run_step(context: &Arc<Context>, step: Acquired, acquired: Instant) {
             let result = guarded(Box::pin(refresh::run(Arc::clone(context), lease.clone())), span).await;
             if let Err(error) = result {
                 tracing::warn!(practice = %lease.practice, %error, "the source could not be read, will be retried");
-                let failed =
-                    context.store.refresh_failed(&lease, &error.to_string(), rest(lease.attempts)).await;
-                log_unsettled("refresh", failed);
+                let text = error.to_string();
+                let failed = context.store.refresh_failed(&lease, &text, rest(lease.attempts));
+                log_unsettled("refresh", answered(context, failed).await);
             }
             drop(kept);
         }
@@ -162,7 +163,8 @@ async fn settle_step(
         }
         Fate::Retry | Fate::Fail => {
             tracing::error!(%practice, %export, step, attempt = lease.attempts, %error, "export failed");
-            log_unsettled(step, context.store.fail_step(lease, &error.to_string()).await);
+            let text = error.to_string();
+            log_unsettled(step, answered(context, context.store.fail_step(lease, &text)).await);
         }
     }
 }
@@ -197,30 +199,36 @@ async fn settle_shard(
     let (stream, shard) = (lease.stream, lease.shard);
     let (outcome, settled) = match result {
         Ok(Ended::Done) => ("done", Ok(())),
-        Ok(Ended::Drained) => ("drained", context.store.release_shard(lease, Duration::ZERO, None).await),
+        Ok(Ended::Drained) => ("drained", release_shard(context, lease, Duration::ZERO, None).await),
         Err(error) => {
             let fate = if stop.is_cancelled() { Fate::Leave } else { error.fate() };
             match fate {
                 Fate::Leave => {
                     tracing::info!(%practice, %export, stream, shard, "shard left: its lease ended");
-                    ("left", context.store.release_shard(lease, Duration::ZERO, None).await)
+                    ("left", release_shard(context, lease, Duration::ZERO, None).await)
                 }
                 Fate::Retry if lease.attempts < context.config.max_attempts => {
                     tracing::warn!(%practice, %export, stream, shard, attempt = lease.attempts, %error, "shard failed, will be retried");
                     let failure = error.to_string();
                     let rest = rest(lease.attempts);
-                    ("retried", context.store.release_shard(lease, rest, Some(&failure)).await)
+                    ("retried", release_shard(context, lease, rest, Some(&failure)).await)
                 }
                 Fate::Retry | Fate::Fail => {
                     tracing::error!(%practice, %export, stream, shard, attempt = lease.attempts, %error, "export failed");
                     let text = format!("{} could not be read: {error}", lease.stream_type);
-                    ("quarantined", context.store.quarantine_shard(lease, &text).await)
+                    let settled = answered(context, context.store.quarantine_shard(lease, &text)).await;
+                    (quarantined(&settled), settled)
                 }
             }
         }
     };
     attempt.end(outcome);
     log_unsettled("shard", settled);
+}
+
+/// The outcome of a quarantine: one that was not written leaves the shard to whoever takes it next.
+fn quarantined(settled: &headgate_store::Result<()>) -> &'static str {
+    if settled.is_ok() { "quarantined" } else { "left" }
 }
 
 /// How a step or shard ended without an error.
@@ -241,7 +249,25 @@ async fn guarded<T: Send + 'static>(work: Work<T>, span: Span) -> Result<T, Erro
 }
 
 async fn release_step(context: &Context, lease: &StepLease, retry_after: Duration, give_back: bool) {
-    log_unsettled("step", context.store.release_step(lease, retry_after, give_back).await);
+    let released = context.store.release_step(lease, retry_after, give_back);
+    log_unsettled("step", answered(context, released).await);
+}
+
+async fn release_shard(
+    context: &Context,
+    lease: &ShardLease,
+    retry_after: Duration,
+    failure: Option<&str>,
+) -> headgate_store::Result<()> {
+    answered(context, context.store.release_shard(lease, retry_after, failure)).await
+}
+
+/// What comes of the end of a lease. Until then it is renewed, and holds a hand: so it is not waited for for ever.
+async fn answered(
+    context: &Context,
+    asked: impl Future<Output = headgate_store::Result<()>>,
+) -> headgate_store::Result<()> {
+    within(context.limits().patience(), asked).await
 }
 
 /// A lease that cannot be given back expires by itself; that is only slower.
@@ -249,5 +275,16 @@ fn log_unsettled(what: &'static str, result: headgate_store::Result<()>) {
     match result {
         Ok(()) | Err(headgate_store::Error::LeaseLost) => {}
         Err(error) => tracing::warn!(what, %error, "a lease could not be given back; it will expire"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shard_counts_as_quarantined_when_that_was_written() {
+        assert_eq!(quarantined(&Ok(())), "quarantined");
+        assert_eq!(quarantined(&Err(headgate_store::Error::LeaseLost)), "left");
     }
 }

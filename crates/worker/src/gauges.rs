@@ -1,35 +1,57 @@
 //! The gauges: how busy this worker is, and, as every worker does, what waits in the whole fleet.
+//!
+//! The two are tasks of their own: a database that does not answer must not keep a worker from telling of itself, least
+//! of all how long it has not been answered. What was seen of the fleet fades when it cannot be seen any more.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use headgate_metrics::{database, exports, lifecycle, queue, shards, source};
-use headgate_store::{Measures, PoolState, Store};
+use headgate_store::{Measures, PoolState, Store, within};
 use tokio::sync::Semaphore;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Interval, MissedTickBehavior};
 
 use crate::context::Context;
 
 /// How often a worker looks at itself.
 const SELF: Duration = Duration::from_secs(2);
 
-/// Looks between two looks at the fleet.
-const FLEET: u32 = 7;
+/// How often it looks at the fleet.
+const FLEET: Duration = Duration::from_secs(14);
+
+/// How long a look at the fleet may take.
+const LOOK: Duration = Duration::from_secs(10);
 
 /// Measures until the task is aborted.
 pub async fn run(context: Arc<Context>) {
-    let mut turns = tokio::time::interval(SELF);
-    turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut turn = 0;
+    tokio::join!(of_itself(&context), of_fleet(&context.store));
+}
+
+/// Waits for nothing but time.
+async fn of_itself(context: &Context) {
+    let mut turns = turns(SELF);
     loop {
         turns.tick().await;
-        of_worker(&context);
+        of_worker(context);
         of_pool(context.store.pool_state());
-        if turn % FLEET == 0 {
-            of_fleet(&context.store).await;
-        }
-        turn += 1;
     }
+}
+
+async fn of_fleet(store: &Store) {
+    let mut turns = turns(FLEET);
+    loop {
+        turns.tick().await;
+        match within(LOOK, store.measures()).await {
+            Ok(measures) => set(&measures),
+            Err(error) => tracing::warn!(%error, "the fleet cannot be measured"),
+        }
+    }
+}
+
+fn turns(every: Duration) -> Interval {
+    let mut turns = tokio::time::interval(every);
+    turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    turns
 }
 
 fn of_worker(context: &Context) {
@@ -54,13 +76,6 @@ fn of_pool(pool: PoolState) {
     database::CONNECTION_COUNT.set(pool.used.into(), &[name(), state("used")]);
     database::CONNECTION_COUNT.set(pool.idle.into(), &[name(), state("idle")]);
     database::CONNECTION_MAX.set(pool.max.into(), &[name()]);
-}
-
-async fn of_fleet(store: &Store) {
-    match store.measures().await {
-        Ok(measures) => set(&measures),
-        Err(error) => tracing::warn!(%error, "the fleet cannot be measured"),
-    }
 }
 
 fn set(measures: &Measures) {

@@ -4,12 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use headgate_metrics::{lifecycle, queue};
-use headgate_store::{DueTask, Task};
+use headgate_store::{DueTask, Task, within};
 
 use crate::context::Context;
 
 /// How often a worker looks for due tasks.
 const LOOK: Duration = Duration::from_secs(2);
+
+/// How long it waits to hear which task is due, and to note how it went.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long a task may take: longer than the server lets any of its statements take.
+const TASK: Duration = Duration::from_secs(30 * 60);
 
 /// An export with work to do that was not rung for in this time is rung for again.
 const QUIET: Duration = Duration::from_secs(30);
@@ -22,7 +28,7 @@ pub async fn run(context: Arc<Context>) {
             () = tokio::time::sleep(LOOK) => {}
         }
         loop {
-            match context.store.due_task(context.config.lease).await {
+            match within(PATIENCE, context.store.due_task(context.config.lease)).await {
                 Ok(Some(due)) => run_task(&context, &due).await,
                 Ok(None) => break,
                 Err(error) => {
@@ -35,15 +41,7 @@ pub async fn run(context: Arc<Context>) {
 }
 
 async fn run_task(context: &Context, due: &DueTask) {
-    let result = match due.task {
-        Task::Expire => context.store.expire_exports().await,
-        Task::Reconcile => reconcile(context).await,
-        Task::Replay => context.store.forget_assertions().await,
-        Task::Queue => context.store.clean_queue().await,
-        Task::Refresh => context.store.request_refreshes().await,
-        Task::Sweep => context.store.sweep_again().await,
-        Task::Forget => context.store.forget_old().await,
-    };
+    let result = within(TASK, do_task(context, due.task)).await;
     let ended = if result.is_ok() { "ok" } else { "failed" };
     lifecycle::MAINTENANCE_RUNS.add(1, &[("task", due.task.name().into()), ("result", ended.into())]);
     let text = match &result {
@@ -53,8 +51,20 @@ async fn run_task(context: &Context, due: &DueTask) {
             error.to_string()
         }
     };
-    if let Err(error) = context.store.task_done(due, &text).await {
+    if let Err(error) = within(PATIENCE, context.store.task_done(due, &text)).await {
         tracing::warn!(task = ?due.task, %error, "housekeeping could not be noted");
+    }
+}
+
+async fn do_task(context: &Context, task: Task) -> headgate_store::Result<u64> {
+    match task {
+        Task::Expire => context.store.expire_exports().await,
+        Task::Reconcile => reconcile(context).await,
+        Task::Replay => context.store.forget_assertions().await,
+        Task::Queue => context.store.clean_queue().await,
+        Task::Refresh => context.store.request_refreshes().await,
+        Task::Sweep => context.store.sweep_again().await,
+        Task::Forget => context.store.forget_old().await,
     }
 }
 

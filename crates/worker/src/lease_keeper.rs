@@ -194,29 +194,32 @@ async fn tick(
         lock(held).iter().map(|(token, h)| (*token, h.kind.clone())).collect();
     let keeper = match connection {
         Some(keeper) => keeper,
-        None => connection.insert(Keeper::connect(database_url.expose_secret()).await?),
+        None => connection.insert(Keeper::connect(database_url.expose_secret(), lease / 3).await?),
     };
-    if leases.is_empty() {
-        return Ok(());
-    }
+    // With nothing to keep too: that it was asked is what the age of the heartbeat tells.
     for token in keeper.stopped(&leases).await? {
         cancel(held, token, "its export was stopped, or its practice is drained");
     }
-    if renewed_at.elapsed() >= lease / 3 {
+    if !leases.is_empty() && renewed_at.elapsed() >= lease / 3 {
         let asked_at = Instant::now();
+        // Stopped ones as well: while their last uploads go on, nobody may think that it is quiet.
         let kept = keeper.renew(&leases, lease).await?;
         *renewed_at = asked_at;
-        for (token, _) in &leases {
-            if kept.contains(token) {
-                if let Some(h) = lock(held).get_mut(token) {
-                    h.sure_at = asked_at;
-                }
-            } else {
-                lose(held, *token, "it is not ours any more");
-            }
-        }
+        note_renewed(held, &leases, &kept, asked_at);
     }
     Ok(())
+}
+
+/// Notes which leases were renewed. The others are lost, but for those whose work was told to end: a step that was stopped
+/// has no lease any more.
+fn note_renewed(held: &Register, leases: &[(Uuid, LeaseKind)], kept: &[Uuid], asked_at: Instant) {
+    for (token, _) in leases {
+        if !kept.contains(token) {
+            lose(held, *token, "it is not ours any more");
+        } else if let Some(h) = lock(held).get_mut(token) {
+            h.sure_at = asked_at;
+        }
+    }
 }
 
 /// Gives up every lease that may expire before the next look at it.
@@ -231,9 +234,11 @@ fn give_up_unsure(held: &Register, lease: Duration) {
     }
 }
 
-/// Ends the work under a lease that somebody else may have by now.
+/// Ends the work under a lease that somebody else may have by now. Work that was told to end before has lost nothing.
 fn lose(held: &Register, token: Uuid, why: &str) {
-    if let Some(h) = lock(held).get(&token) {
+    if let Some(h) = lock(held).get(&token)
+        && !h.stop.is_cancelled()
+    {
         h.lost.store(true, Ordering::Relaxed);
     }
     cancel(held, token, why);
@@ -278,5 +283,28 @@ mod tests {
         let last = heartbeat.last.load(Ordering::Relaxed);
         tokio::time::sleep(TICK + TICK / 2).await;
         assert_eq!(heartbeat.last.load(Ordering::Relaxed), last);
+    }
+    #[tokio::test]
+    async fn a_lease_that_was_stopped_is_not_lost_and_one_that_is_not_renewed_is() {
+        let (lease, now) = (Duration::from_secs(30), Instant::now());
+        let away = SecretString::from("postgres://127.0.0.1:1/none");
+        let keeper = LeaseKeeper::start(away, lease, Heartbeat::default()).unwrap();
+        let tokens: [Uuid; 4] = std::array::from_fn(|_| Uuid::new_v4());
+        let [renewed, stopped, taken, forgotten] = tokens.map(|t| keeper.keep(t, LeaseKind::Purge, now));
+        let leases = tokens.map(|token| (token, LeaseKind::Purge));
+        cancel(&keeper.held, stopped.token, "its export was stopped");
+        note_renewed(&keeper.held, &leases, &[renewed.token, forgotten.token], now);
+        let lost = |kept: &Kept| kept.lost.load(Ordering::Relaxed);
+        assert!(!renewed.stop.is_cancelled() && !lost(&renewed));
+        assert!(stopped.stop.is_cancelled() && !lost(&stopped));
+        assert!(taken.stop.is_cancelled() && lost(&taken));
+        // Neither when its end takes longer than the lease that it has no more.
+        if let (Some(h), Some(before)) = (lock(&keeper.held).get_mut(&stopped.token), now.checked_sub(lease))
+        {
+            h.sure_at = before;
+        }
+        give_up_unsure(&keeper.held, lease);
+        assert!(!lost(&stopped) && !lost(&forgotten));
+        keeper.stop();
     }
 }

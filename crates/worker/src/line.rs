@@ -63,6 +63,11 @@ impl Reason {
         }
     }
 
+    /// Whether a code is that of a note about resources which are exported: no row was passed over.
+    pub fn is_note(code: &str) -> bool {
+        matches!(code, ATTACHMENTS_NEED_TOKEN | ATTACHMENTS_NOT_IN_SOURCE)
+    }
+
     /// What is written down of rows that were passed over, by reason.
     pub fn problems(counts: BTreeMap<Reason, u64>) -> Vec<NewProblem> {
         counts

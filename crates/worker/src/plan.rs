@@ -172,10 +172,9 @@ impl Planner<'_> {
         let programs = relation.programs()?;
         let mut after: Option<String> = None;
         loop {
-            let rows = self
-                .source
-                .changed_rows(&relation, &self.marker, since, self.until, after.as_deref(), CHANGED)
-                .await?;
+            let (from, until) = (after.as_deref(), self.until);
+            let rows = self.source.changed_rows(&relation, &self.marker, since, until, from, CHANGED);
+            let rows = ask::source("plan", rows).await?;
             let ids: Vec<String> = match programs.as_slice() {
                 [] => rows.clone(),
                 programs => rows

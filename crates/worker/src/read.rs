@@ -1,6 +1,6 @@
 //! Reading a shard, page by page, into the framer.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use headgate_domain::ResourceType;
 use headgate_metrics::shards;
@@ -112,6 +112,8 @@ pub async fn rows(
             () = drain.cancelled() => return Ok(Ended::Drained),
             result = page(source, read, cursor, framer, pace.rows, &mut seen) => result,
         };
+        // Of a page that failed too: a database that is slow to fail is slow.
+        QUERY_DURATION.record(seen.asked, &[("operation", "page".into())]);
         match result {
             Ok(PageEnd::End) => {
                 measure(&seen, started);
@@ -141,11 +143,10 @@ pub async fn rows(
     }
 }
 
-/// Counts a page.
+/// Counts a page that was read to its end.
 fn measure(seen: &Seen, started: Instant) {
     shards::BYTES.add(seen.bytes, &[("stage", "read".into())]);
     shards::PAGE_DURATION.record(started.elapsed(), &[]);
-    QUERY_DURATION.record(started.elapsed(), &[("operation", "page".into())]);
 }
 
 enum Stumble {
@@ -176,12 +177,12 @@ async fn page(
     seen: &mut Seen,
 ) -> Result<PageEnd, Stumble> {
     if let Some(associated) = framer.associated() {
-        associated.look_ahead(source, read, cursor.as_ref(), limit).await?;
+        seen.ask(associated.look_ahead(source, read, cursor.as_ref(), limit)).await?;
     }
-    let mut tx = source.begin(&read.marker).await?;
+    let mut tx = seen.ask(source.begin(&read.marker)).await?;
     let mut page = tx.page(read, cursor.clone().as_ref(), limit)?;
     let end = loop {
-        match page.next().await? {
+        match seen.ask(page.next()).await? {
             PageItem::Row(row) => {
                 let after = row.cursor();
                 seen.bytes += framer.push(&row, cursor.as_ref(), &after).await? as u64;
@@ -192,7 +193,7 @@ async fn page(
         }
     };
     drop(page);
-    tx.finish().await?;
+    seen.ask(tx.finish()).await?;
     Ok(end)
 }
 
@@ -201,6 +202,18 @@ async fn page(
 struct Seen {
     rows: u64,
     bytes: u64,
+    /// How long the practice's database was waited for; not the places in memory and the uploads that rows waited for.
+    asked: Duration,
+}
+
+impl Seen {
+    /// Waits for the practice's database.
+    async fn ask<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let started = Instant::now();
+        let answer = work.await;
+        self.asked += started.elapsed();
+        answer
+    }
 }
 
 /// How many rows a page has.
@@ -235,16 +248,35 @@ impl Pace {
 mod tests {
     use super::*;
 
+    fn seen(rows: u64, bytes: u64) -> Seen {
+        Seen { rows, bytes, ..Seen::default() }
+    }
+
+    #[tokio::test]
+    async fn only_what_the_database_takes_is_its_time() {
+        let (mut seen, a_while) = (Seen::default(), Duration::from_millis(50));
+        let started = Instant::now();
+        assert_eq!(seen.ask(async { 7 }).await, 7);
+        tokio::time::sleep(4 * a_while).await;
+        seen.ask(tokio::time::sleep(a_while)).await;
+        seen.ask(tokio::time::sleep(a_while)).await;
+        assert!(
+            seen.asked >= 2 * a_while && seen.asked <= started.elapsed() - 4 * a_while,
+            "{:?}",
+            seen.asked
+        );
+    }
+
     #[test]
     fn pages_grow_to_the_wished_size_and_shrink_with_long_rows() {
         let mut pace = Pace::new(1000);
-        pace.adapt(&Seen { rows: 100, bytes: 100_000 });
+        pace.adapt(&seen(100, 100_000));
         assert_eq!(pace.rows, 400);
-        pace.adapt(&Seen { rows: 400, bytes: 400_000 });
+        pace.adapt(&seen(400, 400_000));
         assert_eq!(pace.rows, 1000);
-        pace.adapt(&Seen { rows: 1000, bytes: 500_000_000 });
+        pace.adapt(&seen(1000, 500_000_000));
         assert_eq!(pace.rows, 8);
-        pace.adapt(&Seen { rows: 1, bytes: 1 << 40 });
+        pace.adapt(&seen(1, 1 << 40));
         assert_eq!(pace.rows, 1);
         pace.halve();
         assert_eq!(pace.rows, 1);

@@ -5,15 +5,16 @@
 //! last published file, and everything after it is done again.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
 use headgate_domain::ResourceType;
 use headgate_domain::file_name::{Limits, Numbering};
 use headgate_domain::practice::FileAccess;
-use headgate_metrics::shards;
+use headgate_metrics::{Counter, shards};
 use headgate_source::{Read, Scope};
-use headgate_store::{NewProblem, Publication, PublishedFile, ShardLease, SourceBinding, StreamType};
+use headgate_store::{NewProblem, Publication, PublishedFile, ShardLease, SourceBinding, StreamType, within};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
@@ -33,6 +34,10 @@ use crate::upload::{Place, UploadedFile, upload};
 
 /// Files of one shard that are uploaded side by side.
 const SIDE_BY_SIDE: usize = 4;
+
+/// How long a publication may take. One that was given up may have been written all the same: the shard is given back, and
+/// whoever takes it goes on behind what is written.
+const PUBLISH: Duration = Duration::from_secs(5 * 60);
 
 /// Runs a shard to its end, or until `stop` is cancelled or the worker drains.
 pub async fn run(context: Arc<Context>, lease: ShardLease, stop: CancellationToken) -> Result<Ended, Error> {
@@ -154,8 +159,13 @@ fn measure(resource_type: &'static str, files: &[PublishedFile], problems: &[New
     shards::FILES.add(files.len() as u64, &[]);
     shards::BYTES.add(files.iter().map(|file| file.bytes).sum(), &[("stage", "written".into())]);
     for problem in problems {
-        shards::ROWS_REJECTED.add(problem.rows, &[("reason", problem.reason.into())]);
+        counter_of(problem.reason).add(problem.rows, &[("reason", problem.reason.into())]);
     }
+}
+
+/// What counts the resources of a problem: those that are not exported, or those that are and lead to what is not.
+fn counter_of(reason: &str) -> &'static Counter {
+    if Reason::is_note(reason) { &shards::ATTACHMENTS_UNSERVED } else { &shards::ROWS_REJECTED }
 }
 
 /// Uploads files side by side and publishes them in order.
@@ -244,8 +254,25 @@ impl Publisher {
             serde_json::to_value(&resume).map_err(|source| Error::Stored { what: "cursor", source })?;
         let publication =
             Publication { files: &files, problems: &problems, references: &references, cursor, done };
-        self.context.store.publish(&self.lease, &publication).await?;
+        within(PUBLISH, self.context.store.publish(&self.lease, &publication)).await?;
         measure(self.lease.stream_type.name(), &files, &problems);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_note_about_exported_resources_is_not_counted_as_rejected_rows() {
+        let name = |reason: Reason| counter_of(reason.code()).definition().name;
+        for reason in [Reason::NeedsToken, Reason::NoBinary] {
+            assert_eq!(name(reason), "export.attachments_unserved");
+            shards::ATTACHMENTS_UNSERVED.add(0, &[("reason", reason.code().into())]);
+        }
+        for reason in [Reason::TooLong, Reason::WrongId, Reason::Missing] {
+            assert_eq!(name(reason), "export.rows_rejected");
+        }
     }
 }

@@ -17,5 +17,6 @@ mod operations;
 mod privacy;
 mod properties;
 mod relay;
+mod silence;
 mod telemetry;
 mod world;

@@ -1,11 +1,13 @@
 //! A socket in front of the PostgreSQL server that a test can take away and put back: so the control database is away
-//! for one process and not for the others.
+//! for one process and not for the others. Or it falls silent: connections stay open, and nothing comes through them any
+//! more, as when the machine behind them has vanished.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use tokio::io::copy_bidirectional;
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 /// What PostgreSQL calls its socket in the folder that a URL names as host.
@@ -17,6 +19,7 @@ pub struct Relay {
     server: PathBuf,
     url: String,
     open: Option<JoinHandle<()>>,
+    silent: watch::Sender<bool>,
 }
 
 impl Relay {
@@ -24,7 +27,8 @@ impl Relay {
     pub fn new(url: &str, folder: &Path) -> Result<Self> {
         let (address, host) = url.split_once("?host=").context("the server listens on a socket")?;
         let url = format!("{address}?host={}", folder.display());
-        Ok(Self { folder: folder.to_owned(), server: Path::new(host).join(SOCKET), url, open: None })
+        let server = Path::new(host).join(SOCKET);
+        Ok(Self { folder: folder.to_owned(), server, url, open: None, silent: watch::Sender::new(false) })
     }
 
     /// The URL of the same database through the relay.
@@ -35,20 +39,20 @@ impl Relay {
     /// Lets connections through from now on.
     pub fn open(&mut self) -> Result<()> {
         let listener = UnixListener::bind(self.folder.join(SOCKET))?;
-        let server = self.server.clone();
+        let (server, silent) = (self.server.clone(), self.silent.subscribe());
         self.open = Some(tokio::spawn(async move {
             // They end with this task.
             let mut connections = JoinSet::new();
-            while let Ok((mut client, _)) = listener.accept().await {
-                let server = server.clone();
-                connections.spawn(async move {
-                    if let Ok(mut server) = UnixStream::connect(server).await {
-                        let _ended = copy_bidirectional(&mut client, &mut server).await;
-                    }
-                });
+            while let Ok((client, _)) = listener.accept().await {
+                connections.spawn(carry(client, server.clone(), silent.clone()));
             }
         }));
         Ok(())
+    }
+
+    /// Whether nothing comes through. Connections that were silent once stay so for ever.
+    pub fn silence(&self, silent: bool) {
+        self.silent.send_replace(silent);
     }
 
     /// Breaks all connections and refuses new ones.
@@ -60,4 +64,15 @@ impl Relay {
         }
         Ok(())
     }
+}
+
+/// Carries a connection until one end closes it, or until it falls silent: then both ends stay open.
+async fn carry(mut client: UnixStream, server: PathBuf, mut silent: watch::Receiver<bool>) {
+    let Ok(mut server) = UnixStream::connect(server).await else { return };
+    tokio::select! {
+        biased;
+        _ = silent.wait_for(|silent| *silent) => {}
+        _ = copy_bidirectional(&mut client, &mut server) => return,
+    }
+    std::future::pending::<()>().await;
 }

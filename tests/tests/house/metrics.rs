@@ -27,9 +27,11 @@ fn page() -> String {
         is called *job* in its metrics, as in the field.\n\n\
         Labels are bounded: their values are listed, or are names of the program, or the numbers of practices. No label \
         holds the id of an export, a patient, a group or an app. Counters whose labels all have listed values are there \
-        with 0 from the start; the others appear with their first event.\n\n\
+        with 0 from the start; the others appear with their first event. A metric with a label `practice` has at most 20,000 \
+        series in a process, any other 2,000; what is beyond is counted in one series, `otel_metric_overflow=\"true\"`.\n\n\
         Gauges that describe the whole fleet are sampled from the control database by every worker, and all workers say the \
-        same: aggregate them with `max`, never with `sum`. OpenTelemetry's SDK for Rust attaches no exemplars: from a metric \
+        same: aggregate them with `max`, never with `sum`. A worker that cannot look any more exports none of them 45 s later, rather \
+        than what it saw last. OpenTelemetry's SDK for Rust attaches no exemplars: from a metric \
         one comes to the lines of the log by time and labels, and from a line to its trace by `trace_id`.\n",
     );
     for role in ["api", "worker", "api, worker"] {

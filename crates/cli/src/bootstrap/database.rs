@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use headgate_runtime::health::Health;
 use headgate_runtime::{Config, Lifecycle};
-use headgate_store::{Error, NEWEST_SCHEMA_VERSION, Store};
+use headgate_store::{Bounds, Error, NEWEST_SCHEMA_VERSION, Store};
 use secrecy::ExposeSecret as _;
 use tokio::time::Instant;
 
@@ -26,6 +26,14 @@ const TELL_EVERY: Duration = Duration::from_secs(60);
 /// What one statement of the API may take: its requests are short, and strangers decide what they ask for.
 const API_STATEMENT: Duration = Duration::from_secs(60);
 
+/// The same of a worker: housekeeping after a long rest deletes many rows at once. What holds others up is shorter; between
+/// two statements of a transaction it does nothing, and a connection that it gives back has nothing left to do.
+const WORKER: Bounds = Bounds {
+    statement: Duration::from_secs(15 * 60),
+    idle: Duration::from_secs(60),
+    returned: Some(Duration::from_secs(5)),
+};
+
 /// What bounds the statements of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bound {
@@ -33,6 +41,8 @@ pub enum Bound {
     None,
     /// The time that a statement of the API may take.
     Api,
+    /// What a worker's may take, and that it notices a connection that is dead.
+    Worker,
 }
 
 /// Connects to the control database, for a minute at most, or until a signal.
@@ -68,7 +78,8 @@ async fn connect(
         let (most, acquire) = (config.database.max_connections, config.database.acquire_timeout());
         let connecting = async {
             match bound {
-                Bound::Api => Store::connect_bounded(url, most, acquire, API_STATEMENT).await,
+                Bound::Api => Store::connect_bounded(url, most, acquire, Bounds::of(API_STATEMENT)).await,
+                Bound::Worker => Store::connect_bounded(url, most, acquire, WORKER).await,
                 Bound::None => Store::connect(url, most, acquire).await,
             }
         };

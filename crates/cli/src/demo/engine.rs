@@ -96,7 +96,7 @@ pub(super) async fn start(
     };
     let (api_config, worker_config) = (configured(&roles.api)?, configured(&roles.worker)?);
     let api_store = bootstrap::migrated_store(&api_config, life, &health, Bound::Api).await?;
-    let worker_store = bootstrap::migrated_store(&worker_config, life, &health, Bound::None).await?;
+    let worker_store = bootstrap::migrated_store(&worker_config, life, &health, Bound::Worker).await?;
     let objects = bootstrap::objects(&config).await?;
     api::serve(&api_config, life, api_store.clone(), objects.clone(), listeners).await?;
     worker::start(&worker_config, life, &health, worker_store, objects);

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use headgate_runtime::Config;
-use headgate_store::{ServerFacts, Store};
+use headgate_store::{Bounds, ServerFacts, Store};
 use secrecy::ExposeSecret as _;
 
 use super::Roles;
@@ -18,7 +18,7 @@ const CONNECTIONS: u32 = 2;
 /// Connects and looks; the database is there for further checks unless it cannot be reached.
 pub async fn check(config: &Config, roles: Roles, patience: Duration) -> (Vec<Finding>, Option<Store>) {
     let url = config.database.url.expose_secret();
-    let connecting = Store::connect_bounded(url, CONNECTIONS, patience, patience);
+    let connecting = Store::connect_bounded(url, CONNECTIONS, patience, Bounds::of(patience));
     let store = match tokio::time::timeout(patience, connecting).await {
         Ok(Ok(store)) => store,
         Ok(Err(error)) => {

@@ -6,7 +6,7 @@ use headgate_store::{FileKind, Problem, PublishedFile, StepLease, StreamType};
 
 use super::Writer;
 use crate::Error;
-use crate::line::{ATTACHMENTS_NEED_TOKEN, ATTACHMENTS_NOT_IN_SOURCE};
+use crate::line::Reason;
 
 /// Writes the error files of an export.
 pub(super) async fn files(
@@ -34,7 +34,7 @@ pub(super) async fn files(
 fn outcome(problem: &Problem) -> OperationOutcome {
     let count = problem.occurrences;
     let issue = match problem.stream_type {
-        Some(t) if matches!(problem.reason.as_str(), ATTACHMENTS_NEED_TOKEN | ATTACHMENTS_NOT_IN_SOURCE) => {
+        Some(t) if Reason::is_note(&problem.reason) => {
             let resources = if count == 1 { "resource leads" } else { "resources lead" };
             let text = format!(
                 "{count} {t} {resources} by URL to attachments that cannot be had here: {}",
@@ -68,7 +68,6 @@ fn missing(patient_id: &str) -> OperationOutcome {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::line::Reason;
     use headgate_domain::ResourceType;
 
     #[test]

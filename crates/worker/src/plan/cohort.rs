@@ -8,7 +8,7 @@ use headgate_domain::request::Level;
 use headgate_source::{Catalog, Marker, Source};
 use headgate_store::{Member, Members, PlanState};
 
-use crate::Error;
+use crate::{Error, ask};
 
 /// Members that are read from the source at a time.
 const MEMBERS: u32 = 5000;
@@ -32,7 +32,8 @@ pub(super) async fn members(
         (Level::Patient, Some(patients)) => {
             let mut known = BTreeSet::new();
             for relation in catalog.relations_of(ResourceType::Patient) {
-                known.extend(source.existing_patients(relation, Some(marker), patients).await?);
+                let found = source.existing_patients(relation, Some(marker), patients);
+                known.extend(ask::source("plan", found).await?);
             }
             // Without Patients nothing says who is known: the rows of the other types will.
             let unknowable = catalog.relations_of(ResourceType::Patient).next().is_none();
@@ -62,7 +63,8 @@ async fn of_source(
     let mut members: Vec<Member> = Vec::new();
     loop {
         let after = members.last().map(|member| member.patient_id.as_str());
-        let page = source.group_members(catalog, marker, group, state.since, after, MEMBERS).await?;
+        let page = source.group_members(catalog, marker, group, state.since, after, MEMBERS);
+        let page = ask::source("groups", page).await?;
         let last = page.len() < MEMBERS as usize;
         members.extend(page.into_iter().map(|member| Member {
             full_history: state.since.is_some() && member.since > state.since,

@@ -5,8 +5,8 @@ use headgate_domain::{PracticeNumber, ResourceType};
 use headgate_source::{Catalog, Source};
 use headgate_store::{GroupToMatch, Matched};
 
-use crate::Error;
 use crate::context::Context;
+use crate::{Error, ask};
 
 /// Members that are looked up at a time.
 const MEMBERS: u32 = 1000;
@@ -42,7 +42,8 @@ async fn count(
             context.store.group_members_after(practice, &group.group_id, after.as_deref(), MEMBERS).await?;
         let mut known = std::collections::BTreeSet::new();
         for relation in catalog.relations_of(ResourceType::Patient) {
-            known.extend(source.existing_patients(relation, None, &members).await?);
+            let found = source.existing_patients(relation, None, &members);
+            known.extend(ask::source("groups", found).await?);
         }
         matched.known += known.len() as u64;
         matched.of += members.len() as u64;
