@@ -43,7 +43,8 @@ DO $$ BEGIN EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO {api}', current_da
 -- Workers.
 GRANT SELECT ON
     headgate.authority, headgate.practice, headgate.vendor, headgate.app, headgate.consent,
-    headgate.patient_group_member, headgate.mapping_set, headgate.fleet, headgate.pause TO {worker};
+    headgate.patient_group_member, headgate.mapping_set, headgate.fleet, headgate.pause, headgate.resumption,
+    headgate.runnable_step TO {worker};
 -- FOR SHARE, while a cohort is fixed, needs UPDATE; the count of known members is written.
 GRANT SELECT, UPDATE ON headgate.patient_group TO {worker};
 GRANT SELECT, INSERT, UPDATE, DELETE ON
@@ -51,7 +52,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON
     headgate.export_reference, headgate.shard, headgate.file, headgate.problem, headgate.source_catalog,
     headgate.source_group, headgate.maintenance TO {worker};
 -- How much of the audit trail is not sealed yet is measured.
-GRANT SELECT (last_id) ON headgate.audit_seal TO {worker};
+GRANT SELECT (seal_number, last_id) ON headgate.audit_seal TO {worker};
 -- What housekeeping forgets.
 GRANT SELECT (client_id, jti, expires_at), DELETE ON headgate.assertion_replay TO {worker};
 GRANT SELECT (jti, expires_at), DELETE ON headgate.revoked_token TO {worker};

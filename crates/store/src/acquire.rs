@@ -1,8 +1,8 @@
 //! The scheduler: what a worker does next.
 //!
 //! Steps of exports (plan, finish, purge) and refreshes are few and short: the oldest due one is taken with
-//! `SKIP LOCKED`. Shards are the work: the practice with the fewest running shards goes first, then the
-//! app, so that a huge practice cannot starve small ones, whatever worker asks. Choosing the fairest
+//! `SKIP LOCKED`. Sweeps are many once a day, and nobody waits for them: they come last. Shards are the
+//! work: the practice with the fewest running shards goes first, then the app, so that a huge practice cannot starve small ones, whatever worker asks. Choosing the fairest
 //! needs a settled count, so shard acquisitions queue on one advisory lock, taken in a statement of its
 //! own: the choosing statement then sees everything that was chosen before.
 //!
@@ -13,6 +13,7 @@
 //! lease that nobody knows of, which expires, and counts as an attempt like that of a worker which died.
 
 mod rows;
+mod sweep;
 
 use std::time::Duration;
 
@@ -73,8 +74,8 @@ pub struct StepLease {
     pub attempts: i32,
     /// W3C trace context of the kick-off.
     pub trace_parent: Option<String>,
-    /// Time since the kick-off.
-    pub age: Duration,
+    /// How long planning was runnable before it was taken for the first time; none: it is not the first time.
+    pub waited: Option<Duration>,
 }
 
 /// A lease of the plan step.
@@ -153,7 +154,7 @@ pub enum Acquired {
     Plan(PlanLease),
     /// Write the error file and the totals.
     Finish(StepLease),
-    /// Delete the objects of an ended export.
+    /// Delete the objects of an ended export, or what came to lie there since.
     Purge(StepLease),
     /// Read a practice's catalogue.
     Refresh(RefreshLease),
@@ -161,7 +162,8 @@ pub enum Acquired {
 
 impl Store {
     /// Takes the next due step, if there is one: purge before refresh before finish before plan, because
-    /// ending things is short and frees what others wait for.
+    /// ending things is short and frees what others wait for. Prefixes that were emptied are swept when nothing
+    /// else is due.
     ///
     /// # Errors
     /// When the database fails.
@@ -196,7 +198,10 @@ impl Store {
         if let Some(row) = Self::acquire_finish(connection, worker, limits).await? {
             return Ok(Some(Taken::Finish(row)));
         }
-        Ok(Self::acquire_plan(connection, worker, limits).await?.map(Taken::Plan))
+        if let Some(row) = Self::acquire_plan(connection, worker, limits).await? {
+            return Ok(Some(Taken::Plan(row)));
+        }
+        Ok(Self::acquire_sweep(connection, worker, limits).await?.map(Taken::Purge))
     }
 
     async fn acquire_purge(
@@ -217,7 +222,7 @@ impl Store {
                       AND (retry_at IS NULL OR retry_at <= clock_timestamp())
                     ORDER BY ended_at LIMIT 1 FOR UPDATE SKIP LOCKED)
             RETURNING practice_number, export_id, lease_token AS "lease_token!", fence, attempts, trace_parent,
-                      extract(epoch FROM clock_timestamp() - accepted_at)::double precision AS "age_s!""#,
+                      NULL::double precision AS waited_s"#,
             worker,
             interval(limits.lease),
         )
@@ -250,7 +255,7 @@ impl Store {
                                          AND s.state <> 'done')
                     ORDER BY accepted_at LIMIT 1 FOR UPDATE SKIP LOCKED)
             RETURNING practice_number, export_id, lease_token AS "lease_token!", fence, attempts, trace_parent,
-                      extract(epoch FROM clock_timestamp() - accepted_at)::double precision AS "age_s!""#,
+                      NULL::double precision AS waited_s"#,
             worker,
             interval(limits.lease),
             limits.max_attempts,
@@ -294,7 +299,10 @@ impl Store {
                              x.accepted_at
                     LIMIT 1 FOR UPDATE SKIP LOCKED)
             RETURNING practice_number, export_id, lease_token AS "lease_token!", fence, attempts, trace_parent,
-                      extract(epoch FROM clock_timestamp() - accepted_at)::double precision AS "age_s!""#,
+                      CASE WHEN state = 'accepted' AND fence = 1 THEN extract(epoch FROM clock_timestamp() - greatest(
+                          accepted_at, (SELECT r.resumed_at FROM headgate.resumption r
+                                         WHERE r.practice_number = e.practice_number)))
+                      END::double precision AS waited_s"#,
             worker,
             interval(limits.lease),
             limits.max_attempts,
@@ -388,7 +396,9 @@ impl Store {
                       s.attempts, s.slice, s.cursor, s.first_number, s.number_count, t.resource_type, t.relation,
                       e.level, e.of_patients, e.since, e.selection, e.types, e.source_replica, e.source_lsn, t.access_path,
                       e.trace_parent, chosen.abandoned AS "abandoned!",
-                      extract(epoch FROM clock_timestamp() - chosen.ready_since)::double precision AS waited_s,
+                      extract(epoch FROM clock_timestamp() - greatest(
+                          chosen.ready_since, (SELECT r.resumed_at FROM headgate.resumption r
+                                                WHERE r.practice_number = s.practice_number)))::double precision AS waited_s,
                       ARRAY(SELECT DISTINCT r.resource_type FROM headgate.export_stream r
                              WHERE r.practice_number = e.practice_number AND r.export_id = e.export_id
                                AND r.access_path = 'reference') AS "by_reference!""#,
@@ -420,3 +430,6 @@ pub(crate) fn interval(duration: Duration) -> PgInterval {
     let microseconds = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
     PgInterval { months: 0, days: 0, microseconds }
 }
+
+#[cfg(test)]
+mod tests;

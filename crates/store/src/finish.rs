@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::acquire::{StepLease, interval};
+use crate::acquire::{StepLease, interval, seconds};
 use crate::files::FileKind;
 use crate::shards::{PublishedFile, insert_finished};
 use crate::{Audit, Error, Result, Store, audit};
@@ -16,6 +16,10 @@ pub struct FinishedTotals {
     pub files: i64,
     /// Their bytes.
     pub bytes: i64,
+    /// Time from the kick-off until now.
+    pub took: Duration,
+    /// The same, or the time since a pause that ended later.
+    pub took_unpaused: Duration,
 }
 
 impl Store {
@@ -31,28 +35,29 @@ impl Store {
     ) -> Result<FinishedTotals> {
         let mut tx = self.begin().await?;
         let moved = sqlx::query!(
-            "/* complete */
-             UPDATE headgate.export
+            r#"/* complete */
+             UPDATE headgate.export e
                 SET state = 'completed', completed_at = clock_timestamp(), expires_at = clock_timestamp() + $4,
                     attempts = 0, retry_at = NULL,
                     lease_step = NULL, lease_token = NULL, lease_expires_at = NULL, lease_worker = NULL
               WHERE practice_number = $1 AND export_id = $2 AND state = 'finishing'
-                AND lease_token = $3 AND lease_expires_at > clock_timestamp()",
+                AND lease_token = $3 AND lease_expires_at > clock_timestamp()
+              RETURNING extract(epoch FROM completed_at - accepted_at)::double precision AS "took_s!",
+                        extract(epoch FROM completed_at - greatest(
+                            accepted_at, (SELECT r.resumed_at FROM headgate.resumption r
+                                           WHERE r.practice_number = e.practice_number)))::double precision AS "took_unpaused_s!""#,
             lease.practice.get(),
             lease.export.as_str(),
             lease.token,
             interval(retention),
         )
-        .execute(&mut *tx)
-        .await?;
-        if moved.rows_affected() != 1 {
-            return Err(Error::LeaseLost);
-        }
+        .fetch_optional(&mut *tx)
+        .await?
+        .ok_or(Error::LeaseLost)?;
         for (kind, file) in files {
             insert_finished(&mut tx, lease, *kind, file).await?;
         }
-        let totals = sqlx::query_as!(
-            FinishedTotals,
+        let sums = sqlx::query!(
             r#"/* complete: totals */
             SELECT coalesce(sum(resources), 0)::bigint AS "resources!", count(*) AS "files!",
                    coalesce(sum(bytes), 0)::bigint AS "bytes!"
@@ -62,11 +67,18 @@ impl Store {
         )
         .fetch_one(&mut *tx)
         .await?;
-        let fact = Audit::new("headgate", "export.completed").at(lease.practice).about_export(&lease.export).with(
-            serde_json::json!({ "resources": totals.resources, "files": totals.files, "bytes": totals.bytes }),
-        );
+        let fact =
+            Audit::new("headgate", "export.completed").at(lease.practice).about_export(&lease.export).with(
+                serde_json::json!({ "resources": sums.resources, "files": sums.files, "bytes": sums.bytes }),
+            );
         audit::record(&mut tx, &fact).await?;
         tx.commit().await?;
-        Ok(totals)
+        Ok(FinishedTotals {
+            resources: sums.resources,
+            files: sums.files,
+            bytes: sums.bytes,
+            took: seconds(moved.took_s),
+            took_unpaused: seconds(moved.took_unpaused_s),
+        })
     }
 }

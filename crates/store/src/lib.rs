@@ -44,6 +44,8 @@ mod refresh;
 mod replay;
 mod revoked_tokens;
 mod roles;
+#[cfg(test)]
+mod scene;
 mod schema;
 mod shards;
 mod signing_keys;
@@ -79,7 +81,7 @@ pub use groups::{
 };
 pub use idempotency::{Idempotency, IdempotentRecord};
 pub use leases::{Keeper, LeaseKind};
-pub use maintenance::{DueTask, Task};
+pub use maintenance::{DueTask, Exhausted, Task};
 pub use manifest_pages::ManifestPage;
 pub use mapping_sets::MappingSetSummary;
 pub use measures::{ExportsInState, LASTING_STATES, Measures, PoolState, Queue};

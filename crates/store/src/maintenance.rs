@@ -58,6 +58,15 @@ pub struct DueTask {
     token: Uuid,
 }
 
+/// What was given up because whoever took it stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exhausted {
+    /// Shards that were quarantined.
+    pub shards: u64,
+    /// Steps of exports.
+    pub steps: u64,
+}
+
 impl Store {
     /// Takes a due task, if there is one.
     ///
@@ -174,17 +183,18 @@ impl Store {
     }
 
     /// Fails exports of which a step or shard was acquired too often without progress: whoever took it
-    /// died each time. Returns how many.
+    /// died each time.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn fail_exhausted(&self, max_attempts: i32) -> Result<u64> {
+    pub async fn fail_exhausted(&self, max_attempts: i32) -> Result<Exhausted> {
         let mut tx = self.begin().await?;
         let shards = sqlx::query!(
             "/* fail_exhausted: shards */
              UPDATE headgate.shard s
                 SET state = 'quarantined', lease_token = NULL, lease_expires_at = NULL,
-                    failure = 'every worker that took it stopped'
+                    failure = 'every worker that took it stopped',
+                    busy_s = busy_s + coalesce(extract(epoch FROM s.lease_expires_at - s.leased_at), 0)
               WHERE s.state IN ('ready', 'leased') AND s.attempts >= $1
                 AND (s.lease_token IS NULL OR s.lease_expires_at <= clock_timestamp())
                 AND EXISTS (SELECT FROM headgate.export e
@@ -218,10 +228,11 @@ impl Store {
             shards::fail_export(&mut tx, row.practice_number, &row.export_id, &text).await?;
         }
         tx.commit().await?;
-        Ok((shards.len() + steps.len()) as u64)
+        Ok(Exhausted { shards: shards.len() as u64, steps: steps.len() as u64 })
     }
 
-    /// Rings again for exports that have work to do and were not rung for lately; returns how many.
+    /// Rings again for exports that could be worked on, and have not been for so long, nor were rung for; returns how
+    /// many.
     ///
     /// # Errors
     /// When the database fails.
@@ -231,11 +242,19 @@ impl Store {
             "/* ring_again */
              UPDATE headgate.export SET rung_at = clock_timestamp()
               WHERE (practice_number, export_id) IN (
-                    SELECT practice_number, export_id FROM headgate.export
-                     WHERE (state IN ('accepted', 'planning', 'running', 'finishing')
-                            OR (state IN ('expired', 'cancelled', 'revoked', 'failed') AND purged_at IS NULL))
-                       AND rung_at < clock_timestamp() - $1::interval
-                     LIMIT 100 FOR UPDATE SKIP LOCKED)
+                    SELECT e.practice_number, e.export_id
+                      FROM headgate.export e
+                     WHERE (e.state IN ('accepted', 'planning', 'running', 'finishing')
+                            OR (e.state IN ('expired', 'cancelled', 'revoked', 'failed') AND e.purged_at IS NULL))
+                       AND e.rung_at < clock_timestamp() - $1::interval
+                       AND (e.lease_token IS NULL OR e.lease_expires_at <= clock_timestamp())
+                       AND NOT EXISTS (SELECT FROM headgate.shard s
+                                        WHERE s.practice_number = e.practice_number AND s.export_id = e.export_id
+                                          AND s.state = 'leased' AND s.lease_expires_at > clock_timestamp())
+                       AND (e.practice_number, e.export_id) IN (
+                           SELECT r.practice_number, r.export_id FROM headgate.runnable_step r
+                            WHERE r.since IS NULL OR r.since < clock_timestamp() - $1::interval)
+                     LIMIT 100 FOR UPDATE OF e SKIP LOCKED)
              RETURNING practice_number",
             interval(quiet_for),
         )
@@ -329,19 +348,23 @@ impl Store {
     }
 
     /// Has the prefixes of exports that ended in the last week emptied once more: a worker that was
-    /// paused for longer than its lease may have put an object there after the purge. Returns how many.
+    /// paused for longer than its lease may have put an object there after the purge. They stay purged. Returns how
+    /// many.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn sweep_again(&self) -> Result<u64> {
         let asked = sqlx::query!(
             "/* sweep_again */
-             UPDATE headgate.export SET purged_at = NULL, retry_at = NULL
+             UPDATE headgate.export SET sweep_due_at = clock_timestamp()
               WHERE state IN ('expired', 'cancelled', 'revoked', 'failed')
-                AND purged_at IS NOT NULL AND ended_at > clock_timestamp() - interval '7 days'",
+                AND purged_at IS NOT NULL AND sweep_due_at IS NULL AND ended_at > clock_timestamp() - interval '7 days'",
         )
         .execute(&self.pool)
         .await?;
         Ok(asked.rows_affected())
     }
 }
+
+#[cfg(test)]
+mod tests;

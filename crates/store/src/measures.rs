@@ -91,7 +91,8 @@ impl Store {
         };
         let row = sqlx::query!(
             r#"/* measures: rest */
-            WITH sealed AS (SELECT coalesce(max(last_id), 0) AS last_id FROM headgate.audit_seal)
+            WITH sealed AS (SELECT coalesce((SELECT last_id FROM headgate.audit_seal
+                                              ORDER BY seal_number DESC LIMIT 1), 0) AS last_id)
             SELECT (SELECT extract(epoch FROM clock_timestamp() - min(greatest(s.leased_at, s.published_at)))
                       FROM headgate.shard s WHERE s.state = 'leased' AND s.lease_expires_at > clock_timestamp()
                    )::double precision AS checkpoint_s,
@@ -136,7 +137,7 @@ pub(crate) async fn exports(connection: &mut PgConnection) -> Result<Vec<Exports
     let states: Vec<String> = LASTING_STATES.iter().map(|state| (*state).to_owned()).collect();
     let rows = sqlx::query!(
         r#"/* measures: exports */
-        SELECT kind.state AS "state!", count(e.export_id) AS "exports!",
+        SELECT kind.state AS "state!", count(e.state) AS "exports!",
                coalesce(extract(epoch FROM clock_timestamp() - min(e.accepted_at)), 0)::double precision AS "oldest_s!"
           FROM unnest($1::text[]) AS kind (state)
           LEFT JOIN headgate.export e ON e.state = kind.state
@@ -164,3 +165,6 @@ async fn overdue(connection: &mut PgConnection) -> Result<Vec<(String, Duration)
     .await?;
     Ok(rows.into_iter().map(|row| (row.task, seconds(row.overdue_s))).collect())
 }
+
+#[cfg(test)]
+mod tests;

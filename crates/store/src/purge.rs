@@ -1,7 +1,8 @@
 //! Purging: an ended export's objects go.
 //!
 //! The prefix is emptied at once. While a lease may still be alive, a worker that has not heard of the end could
-//! put one more object there; so the step comes again until none is, and only then is the export purged.
+//! put one more object there; so the step comes again until none is, and only then is the export purged. A worker that
+//! was paused for longer than its lease may put one there even then; so the prefixes of a week are swept daily.
 
 use sqlx::PgConnection;
 
@@ -29,7 +30,7 @@ impl Store {
     }
 
     /// Notes that the export's objects are gone, and gives the lease back. `objects` were deleted now. Returns whether
-    /// they had been gone before: then what was found now was nobody's.
+    /// they had been gone before: then what was found now was nobody's, and nothing found is nothing to tell.
     ///
     /// # Errors
     /// [`crate::Error::LeaseLost`]; or when the database fails.
@@ -38,9 +39,9 @@ impl Store {
         let moved = sqlx::query!(
             "/* purged */
              UPDATE headgate.export
-                SET purged_at = clock_timestamp(), attempts = 0, retry_at = NULL,
+                SET purged_at = coalesce(purged_at, clock_timestamp()), sweep_due_at = NULL, attempts = 0, retry_at = NULL,
                     lease_step = NULL, lease_token = NULL, lease_expires_at = NULL, lease_worker = NULL
-              WHERE practice_number = $1 AND export_id = $2 AND purged_at IS NULL
+              WHERE practice_number = $1 AND export_id = $2 AND (purged_at IS NULL OR sweep_due_at IS NOT NULL)
                 AND lease_token = $3 AND lease_expires_at > clock_timestamp()",
             lease.practice.get(),
             lease.export.as_str(),
@@ -53,11 +54,13 @@ impl Store {
         }
         let again = was_purged(&mut tx, lease).await?;
         forget_patients(&mut tx, lease).await?;
-        let fact = Audit::new("headgate", "export.purged")
-            .at(lease.practice)
-            .about_export(&lease.export)
-            .with(serde_json::json!({ "objects": objects }));
-        audit::record(&mut tx, &fact).await?;
+        if !again || objects > 0 {
+            let fact = Audit::new("headgate", "export.purged")
+                .at(lease.practice)
+                .about_export(&lease.export)
+                .with(serde_json::json!({ "objects": objects }));
+            audit::record(&mut tx, &fact).await?;
+        }
         tx.commit().await?;
         Ok(again)
     }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use headgate_domain::file_name::FileNumber;
 use headgate_domain::practice::PracticeOptions;
 use headgate_metrics::exports;
-use headgate_store::{FileKind, PublishedFile, StepLease};
+use headgate_store::{FileKind, FinishedTotals, PublishedFile, StepLease};
 use tokio_util::sync::CancellationToken;
 
 use crate::Error;
@@ -40,7 +40,7 @@ pub async fn run(context: Arc<Context>, lease: StepLease, stop: CancellationToke
         files = written => files?,
     };
     let totals = context.store.complete(&lease, &files, context.config.retention).await?;
-    measure(&lease, totals.resources);
+    measure(&lease, &totals);
     tracing::info!(
         practice = %lease.practice,
         export = %lease.export,
@@ -53,12 +53,12 @@ pub async fn run(context: Arc<Context>, lease: StepLease, stop: CancellationToke
 }
 
 /// Counts a completed export, and whether it took longer than it should.
-fn measure(lease: &StepLease, resources: i64) {
-    let resources = u64::try_from(resources).unwrap_or_default();
+fn measure(lease: &StepLease, totals: &FinishedTotals) {
+    let resources = u64::try_from(totals.resources).unwrap_or_default();
     let class = exports::size_class(resources);
-    exports::DURATION.record(lease.age, &[("size_class", class.into())]);
+    exports::DURATION.record(totals.took, &[("size_class", class.into())]);
     // Nought too, so that the series is there before the first that is late.
-    let late = lease.age.as_secs() > exports::due_s(resources);
+    let late = totals.took_unpaused.as_secs() > exports::due_s(resources);
     exports::LATE.add(u64::from(late), &[("practice", lease.practice.get().into())]);
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use headgate_metrics::{lifecycle, queue};
+use headgate_metrics::{lifecycle, queue, shards};
 use headgate_store::{DueTask, Task, within};
 
 use crate::context::Context;
@@ -72,7 +72,9 @@ async fn do_task(context: &Context, task: Task) -> headgate_store::Result<u64> {
 async fn reconcile(context: &Context) -> headgate_store::Result<u64> {
     let revoked = context.store.revoke_unauthorized().await?;
     let failed = context.store.fail_exhausted(context.config.max_attempts).await?;
+    // Whoever held them could not count them.
+    shards::QUARANTINED.add(failed.shards, &[]);
     let rung = context.store.ring_again(QUIET).await?;
     queue::DOORBELL_MISSING.add(rung, &[]);
-    Ok(revoked + failed + rung)
+    Ok(revoked + failed.shards + failed.steps + rung)
 }

@@ -26,7 +26,9 @@ pub async fn run(context: Arc<Context>, lease: StepLease) -> Result<Ended, Error
         if again {
             storage::ORPHANS.add(objects, &[]);
         }
-        tracing::info!(practice = %lease.practice, export = %lease.export, objects, "export purged");
+        if !again || objects > 0 {
+            tracing::info!(practice = %lease.practice, export = %lease.export, objects, "export purged");
+        }
     } else {
         context.store.release_step(&lease, AGAIN, true).await?;
     }

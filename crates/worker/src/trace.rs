@@ -14,8 +14,8 @@ use tracing::field::Empty;
 
 /// The span of the plan step.
 pub fn plan(lease: &StepLease) -> Span {
-    if lease.attempts == 1 {
-        exports::START_DELAY.record(lease.age, &[]);
+    if let Some(waited) = lease.waited {
+        exports::START_DELAY.record(waited, &[]);
     }
     let span = step("plan", lease);
     telemetry::continue_trace(&span, lease.trace_parent.as_deref());

@@ -8,7 +8,7 @@ use headgate_testkit::{Level, TestAppBuilder};
 
 use crate::endings::OBSERVATIONS;
 use crate::gate::Gate;
-use crate::world::{Export, World, small_files};
+use crate::world::{Export, World, eventually, small_files};
 
 /// Shards of 40 rows, of which one worker holds two at a time.
 fn settings() -> TestAppBuilder {
@@ -193,6 +193,27 @@ async fn a_worker_that_was_paused_for_longer_than_its_lease_publishes_nothing_mo
     world.app.worker(1).kill()?;
     let next = world.export(&Level::System, &[]).await?;
     world.assert_rows(&next, "Observation", "true").await
+}
+
+#[tokio::test]
+async fn a_shard_that_stopped_every_worker_fails_its_export_and_is_counted() -> Result<()> {
+    let (mut world, mut gate) = world_with_gate(settings()).await?;
+    world.start(&Level::System, &[]).await?;
+    gate.until_reached(2).await?;
+    world.app.worker(0).kill()?;
+    // As often as a shard may be taken; the lease ends by itself.
+    assert_eq!(world.control("UPDATE headgate.shard SET attempts = 99 WHERE state = 'leased'").await?, 2);
+    gate.open().await?;
+    world.app.restart_worker(0)?;
+    world.until("the export has failed", "SELECT bool_and(state = 'failed') FROM headgate.export").await?;
+    let url = format!("http://127.0.0.1:{}/metrics", world.app.worker(0).private_port());
+    eventually("both shards are counted", async || {
+        let metrics = world.app.http().get(&url).send().await?.text().await?;
+        Ok(metrics
+            .lines()
+            .any(|line| line.starts_with("export_shard_quarantined_total") && line.ends_with(" 2")))
+    })
+    .await
 }
 
 #[tokio::test]

@@ -37,7 +37,7 @@ pub(super) struct StepRow {
     pub(super) fence: i64,
     pub(super) attempts: i32,
     pub(super) trace_parent: Option<String>,
-    pub(super) age_s: f64,
+    pub(super) waited_s: Option<f64>,
 }
 
 impl TryFrom<StepRow> for StepLease {
@@ -51,7 +51,7 @@ impl TryFrom<StepRow> for StepLease {
             fence: row.fence,
             attempts: row.attempts,
             trace_parent: row.trace_parent,
-            age: seconds(row.age_s),
+            waited: row.waited_s.map(seconds),
         })
     }
 }

@@ -34,7 +34,8 @@ impl Store {
         let shards = sqlx::query!(
             "/* requeue_export: shards */
              UPDATE headgate.shard SET attempts = 0, retry_at = NULL
-             WHERE practice_number = $1 AND export_id = $2 AND state = 'ready' AND (attempts > 0 OR retry_at IS NOT NULL)",
+             WHERE practice_number = $1 AND export_id = $2 AND (attempts > 0 OR retry_at IS NOT NULL)
+               AND (state = 'ready' OR state = 'leased' AND lease_expires_at <= clock_timestamp())",
             practice.get(),
             export.as_str(),
         )

@@ -59,7 +59,8 @@ impl Store {
                        e.lease_worker, NULL, e.lease_expires_at, e.attempts, e.fence, NULL
                   FROM headgate.export e
                  WHERE (e.state IN ('accepted', 'planning', 'running', 'finishing')
-                        OR (e.state IN ('expired', 'cancelled', 'revoked', 'failed') AND e.purged_at IS NULL))
+                        OR (e.state IN ('expired', 'cancelled', 'revoked', 'failed') AND e.purged_at IS NULL)
+                        OR e.sweep_due_at IS NOT NULL)
                    AND e.lease_token IS NOT NULL
                 UNION ALL
                 SELECT 'refresh', c.practice_number, NULL, NULL, NULL, NULL,

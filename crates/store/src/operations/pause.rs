@@ -163,7 +163,8 @@ impl Store {
         sqlx::query!(
             "/* unpause_practice */
              UPDATE headgate.practice
-             SET paused_at = NULL, paused_by = NULL, pause_reason = NULL, pause_drains = false,
+             SET resumed_at = CASE WHEN paused_at IS NULL THEN resumed_at ELSE clock_timestamp() END,
+                 paused_at = NULL, paused_by = NULL, pause_reason = NULL, pause_drains = false,
                  revision = revision + 1, updated_at = clock_timestamp()
              WHERE practice_number = $1",
             practice.get(),
@@ -219,7 +220,9 @@ impl Store {
         let before = of_fleet(&mut tx).await?;
         sqlx::query!(
             "/* resume_fleet */
-             UPDATE headgate.fleet SET paused_at = NULL, paused_by = NULL, pause_reason = NULL, pause_drains = false",
+             UPDATE headgate.fleet
+             SET resumed_at = CASE WHEN paused_at IS NULL THEN resumed_at ELSE clock_timestamp() END,
+                 paused_at = NULL, paused_by = NULL, pause_reason = NULL, pause_drains = false",
         )
         .execute(&mut *tx)
         .await?;

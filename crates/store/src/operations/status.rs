@@ -129,7 +129,8 @@ async fn workers(connection: &mut PgConnection) -> Result<Vec<WorkerSeen>> {
                 UNION ALL
                 SELECT lease_worker, false FROM headgate.export
                  WHERE (state IN ('accepted', 'planning', 'running', 'finishing')
-                        OR (state IN ('expired', 'cancelled', 'revoked', 'failed') AND purged_at IS NULL))
+                        OR (state IN ('expired', 'cancelled', 'revoked', 'failed') AND purged_at IS NULL)
+                        OR sweep_due_at IS NOT NULL)
                    AND lease_expires_at > clock_timestamp()
                 UNION ALL
                 SELECT lease_worker, false FROM headgate.source_catalog

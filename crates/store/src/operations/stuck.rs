@@ -98,7 +98,8 @@ impl Store {
                        e.lease_expires_at, NULL
                   FROM headgate.export e
                  WHERE (e.state IN ('accepted', 'planning', 'running', 'finishing')
-                        OR (e.state IN ('expired', 'cancelled', 'revoked', 'failed') AND e.purged_at IS NULL))
+                        OR (e.state IN ('expired', 'cancelled', 'revoked', 'failed') AND e.purged_at IS NULL)
+                        OR e.sweep_due_at IS NOT NULL)
                 UNION ALL
                 SELECT 'refresh', c.practice_number, NULL, NULL, NULL, NULL, c.attempts, c.failure, c.retry_at,
                        c.lease_worker, c.lease_expires_at, NULL
