@@ -6,6 +6,7 @@
 mod database;
 
 use std::path::Path;
+use std::time::Duration;
 
 use headgate_metrics::lifecycle::BUILD_INFO;
 use headgate_objects::{Keys, Objects, S3Config};
@@ -52,7 +53,8 @@ pub fn tell_build(role: &'static str) {
 /// The bucket's client. A bucket that does not answer is only a warning, which the start does not wait for: the role
 /// says so by itself when it needs it, and may start before it.
 pub async fn objects(config: &Config) -> Result<Objects, Failure> {
-    let objects = Objects::connect(s3_config(&config.s3)).await?;
+    let links = config.files.url_ttl(config.token.lifetime());
+    let objects = Objects::connect(S3Config { links, ..s3_config(&config.s3) }).await?;
     let asked = objects.clone();
     tokio::spawn(async move {
         if let Err(error) = asked.check().await {
@@ -75,6 +77,7 @@ pub fn s3_config(config: &S3) -> S3Config {
         path_style: config.path_style,
         sign_payload: config.signs_payload(),
         keys,
+        links: Duration::ZERO,
     }
 }
 
