@@ -32,6 +32,7 @@ mod maintenance;
 mod manifest_pages;
 mod mapping_sets;
 mod measures;
+mod migrate;
 mod operations;
 mod page;
 mod plan;
