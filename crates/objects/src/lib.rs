@@ -29,6 +29,7 @@ use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
 pub use config::{Keys, S3Config};
 pub use error::ObjectError;
 pub use link::LONGEST_LINK;
+pub use list::Listed;
 pub use put::Head;
 pub use signer::LinkSigner;
 
