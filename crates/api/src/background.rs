@@ -4,9 +4,10 @@
 use std::future::Future;
 use std::time::Duration;
 
-use chrono::Utc;
+use chrono::{SecondsFormat, Utc};
 use headgate_metrics::auth::SIGNING_KEY_AGE;
 use headgate_metrics::database::{CONNECTION_COUNT, CONNECTION_MAX};
+use headgate_store::SealedEvent;
 use tokio::time::{Interval, MissedTickBehavior};
 
 use crate::keys;
@@ -55,7 +56,7 @@ async fn seal(state: &ApiState) {
             let (key_id, code) = state.keyring().mac(hash);
             (key_id, code.to_vec())
         };
-        match state.store().seal_audit(mac).await {
+        match state.store().seal_audit(mac, log_event).await {
             // Logs are kept elsewhere: there the hash vouches for what was sealed up to now.
             Ok(seals) => seals.iter().for_each(|seal| {
                 let hash = hex::encode(&seal.hash);
@@ -69,6 +70,25 @@ async fn seal(state: &ApiState) {
             Err(error) => tracing::warn!(%error, "the audit trail could not be sealed"),
         }
     }
+}
+
+/// A line for each event, for a copy of the trail off this machine: it has what the last hour of a database had that was
+/// restored from before.
+fn log_event(seal: i64, event: &SealedEvent) {
+    tracing::info!(
+        target: "headgate_audit",
+        id = event.id,
+        at = event.at.to_rfc3339_opts(SecondsFormat::Micros, true),
+        actor = event.actor,
+        action = event.action,
+        practice = event.practice,
+        client = event.client,
+        export = event.export,
+        vendor = event.vendor.map(|id| id.to_string()),
+        token = event.token.map(|id| id.to_string()),
+        seal,
+        "audit event"
+    );
 }
 
 async fn count(state: &ApiState) {

@@ -54,7 +54,8 @@ pub fn tell_build(role: &'static str) {
 /// The bucket's client. A bucket that does not answer is only a warning, which the start does not wait for: the role
 /// says so by itself when it needs it, and may start before it.
 pub async fn objects(config: &Config) -> Result<Objects, Failure> {
-    let objects = Objects::connect(s3_config(&config.s3)).await?;
+    let links = config.files.url_ttl(config.token.lifetime());
+    let objects = Objects::connect(S3Config { links, ..s3_config(&config.s3) }).await?;
     let asked = objects.clone();
     tokio::spawn(async move {
         if let Err(error) = asked.check().await {
@@ -77,6 +78,7 @@ pub fn s3_config(config: &S3) -> S3Config {
         path_style: config.path_style,
         sign_payload: config.signs_payload(),
         keys,
+        links: Duration::ZERO,
     }
 }
 

@@ -16,6 +16,7 @@ mod input;
 mod keygen;
 mod migrate;
 mod openapi;
+mod orphans;
 mod output;
 mod private_file;
 mod source;
@@ -65,6 +66,18 @@ enum Command {
     /// The exit status is 0 if nothing failed (there may be warnings), 1 if something did, and 64 if the command line is
     /// wrong.
     Doctor(doctor::DoctorArgs),
+    /// List what lies in the bucket and belongs to no export, and delete it.
+    ///
+    /// After the control database was restored from an earlier time, the files of exports that began since are there and
+    /// nobody's. Lists the folders below the prefixes of the practices, asks the control database which of them it knows,
+    /// and shows the others. A folder that is not named like an export is shown and never deleted; PREFIX/doctor is not
+    /// looked at, nor is anything outside the practices' prefixes.
+    ///
+    /// Run it with the configuration and credentials of the role worker.
+    ///
+    /// The exit status is 0 if it did what was asked for, 1 if it refused or did a part only, 64 if the command line or
+    /// the configuration is wrong, and 69 if the database or the bucket does not answer.
+    Orphans(orphans::OrphansArgs),
     /// Register vendors, apps, practices and consents; look at exports and at what was done.
     Admin(Box<admin::AdminArgs>),
     /// Make sample data, and load data into an EHR database.
@@ -114,6 +127,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Worker => worker::run(config).await,
         Command::Migrate(args) => migrate::run(config, &args).await,
         Command::Doctor(args) => doctor::run(config, &args).await,
+        Command::Orphans(args) => orphans::run(config, &args).await,
         Command::Openapi => {
             openapi::run();
             Ok(())

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use clap::Args;
 use headgate_runtime::{Config, Role};
-use headgate_store::Roles;
+use headgate_store::{NEWEST_SCHEMA_VERSION, Roles};
 
 use crate::bootstrap;
 use crate::failure::Failure;
@@ -23,8 +23,17 @@ pub struct MigrateArgs {
 pub async fn run(file: Option<&Path>, args: &MigrateArgs) -> Result<(), Failure> {
     let (config, life) = bootstrap::begin(file, Role::Migrate)?;
     let store = bootstrap::store(&config, &life).await?;
-    store.migrate().await?;
-    let version = store.check_schema().await?;
+    let version = store.migrate().await?;
+    if version > NEWEST_SCHEMA_VERSION {
+        // Its grants are those of the next version: ours would take away what that added.
+        tracing::info!(
+            version,
+            knows = NEWEST_SCHEMA_VERSION,
+            "the control database is one version ahead of this program, which works with it: nothing is to be done"
+        );
+        store.close().await;
+        return Ok(());
+    }
     let roles = roles(&config);
     let granted = store.grant_roles(&roles, args.create_roles).await?;
     if granted.engine {

@@ -1,6 +1,6 @@
 //! Files that hold secrets: readable by their owner only, from their first byte on.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
@@ -26,8 +26,15 @@ pub fn write(path: &Path, content: &str, existing: Existing) -> io::Result<()> {
             _ => {}
         }
     }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(content.as_bytes())
+    create(path)?.write_all(content.as_bytes())
+}
+
+/// Makes a new file that only its owner can read.
+///
+/// # Errors
+/// Those of the file system; [`io::ErrorKind::AlreadyExists`] where there is one.
+pub fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Where the bucket is, and as whom we come.
 
+use std::time::Duration;
+
 use secrecy::SecretString;
 
 /// Where the bucket is, and as whom we come.
@@ -17,6 +19,8 @@ pub struct S3Config {
     pub sign_payload: bool,
     /// Static keys; `None` for the usual chain (environment, profile, web identity, container, instance).
     pub keys: Option<Keys>,
+    /// How long links are asked to live, at most: credentials that end are renewed that long before, if they last so long.
+    pub links: Duration,
 }
 
 /// Static keys.

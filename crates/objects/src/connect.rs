@@ -7,12 +7,12 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{
-    BehaviorVersion, Builder, Region, RequestChecksumCalculation, ResponseChecksumValidation,
+    BehaviorVersion, Builder, IdentityCache, Region, RequestChecksumCalculation, ResponseChecksumValidation,
     SharedCredentialsProvider, StalledStreamProtectionConfig,
 };
 use secrecy::ExposeSecret as _;
 
-use crate::link::LastCredentials;
+use crate::credentials::Kept;
 use crate::{ObjectError, Objects, Result, S3Config};
 
 /// Tries of a request, the first included.
@@ -48,11 +48,13 @@ impl Objects {
 
     /// Makes the client of its parts.
     pub(crate) fn with(config: S3Config, provider: SharedCredentialsProvider, sdk: Builder) -> Self {
-        let credentials = LastCredentials::default();
+        let credentials = Kept::new(provider, config.links);
         let mut sdk = sdk
             .behavior_version(version())
             .region(Region::new(config.region.clone()))
-            .credentials_provider(credentials.watch(provider))
+            .credentials_provider(credentials.clone())
+            // They are kept, and renewed, by ourselves.
+            .identity_cache(IdentityCache::no_cache())
             .force_path_style(config.path_style)
             .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
             .timeout_config(

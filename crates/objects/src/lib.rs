@@ -10,6 +10,7 @@
 
 mod config;
 mod connect;
+mod credentials;
 mod delete;
 mod error;
 mod link;
@@ -28,11 +29,12 @@ use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
 pub use config::{Keys, S3Config};
 pub use error::ObjectError;
 pub use link::LONGEST_LINK;
+pub use list::Listed;
 pub use put::Head;
 pub use signer::LinkSigner;
 
+use credentials::Kept;
 use error::refused;
-use link::LastCredentials;
 use observe::observed;
 
 /// Result of this crate.
@@ -46,7 +48,7 @@ pub struct Objects {
     /// The region to create the bucket in; `None` where the server has none.
     region: Option<String>,
     sign_payload: bool,
-    credentials: LastCredentials,
+    credentials: Kept,
 }
 
 impl Objects {

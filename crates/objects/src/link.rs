@@ -2,21 +2,18 @@
 //!
 //! A signed link dies with the credentials that signed it, whatever it says of itself (temporary credentials
 //! of a role live for an hour or a few). So a link is never given a longer life than they have left, and
-//! whoever asks is told how long it really is.
+//! whoever asks is told how long it really is. [`credentials`](crate::credentials) renews them early enough.
 
-use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use aws_credential_types::Credentials;
-use aws_credential_types::provider::{self, ProvideCredentials, SharedCredentialsProvider, future};
 use aws_sdk_s3::presigning::PresigningConfig;
 
+use crate::credentials::remaining;
 use crate::error::refused;
 use crate::signer::{LinkSigner, SAMPLE};
 use crate::{ObjectError, Objects, Result};
 
-/// Tries to make a signer: the first may find that the credentials end sooner than thought, or were renewed.
+/// Tries to make a signer: during the first the credentials may be renewed.
 const ATTEMPTS: usize = 3;
 
 /// The longest life of a link (AWS Signature Version 4: 7 days).
@@ -38,13 +35,13 @@ impl Objects {
         clock: impl Fn() -> SystemTime,
     ) -> Result<LinkSigner> {
         for _ in 0..ATTEMPTS {
-            let (start, life) = (clock(), self.link_life(ttl));
+            let credentials = self.credentials.current().await.map_err(|_| ObjectError::NoAnswer {
+                action: "sign a link",
+                cause: "no credentials for S3 could be had",
+            })?;
+            let (start, longest) = (clock(), ttl.min(LONGEST_LINK));
+            let life = remaining(&credentials).map_or(longest, |left| longest.min(left));
             let sample = self.sample(start, life).await?;
-            // Signing may have fetched credentials for the first time, or renewed them.
-            if self.link_life(ttl) + Duration::from_secs(1) < life {
-                continue;
-            }
-            let credentials = self.credentials.last().ok_or(ObjectError::NoCredentials)?;
             // They are not those of the sample when they were renewed this very moment.
             if let Some(signer) = LinkSigner::from_sample(&sample, &credentials, start, whole_seconds(life)) {
                 return Ok(signer);
@@ -53,15 +50,6 @@ impl Objects {
         Err(ObjectError::Link(
             "the bucket's links are not of AWS Signature Version 4, or the credentials keep changing",
         ))
-    }
-
-    /// How long a link may live that is signed now and asked to live for `ttl`.
-    fn link_life(&self, ttl: Duration) -> Duration {
-        let ttl = ttl.min(LONGEST_LINK);
-        match self.credentials.remaining() {
-            Some(remaining) => ttl.min(remaining),
-            None => ttl,
-        }
     }
 
     /// A link that the SDK signs.
@@ -86,61 +74,11 @@ fn whole_seconds(life: Duration) -> Duration {
     Duration::from_secs(life.as_secs())
 }
 
-/// The credentials that the client got last.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct LastCredentials(Arc<Mutex<Option<Credentials>>>);
-
-impl LastCredentials {
-    /// A provider that notes the credentials which it hands through.
-    pub(crate) fn watch(&self, inner: SharedCredentialsProvider) -> impl ProvideCredentials + 'static {
-        Watched { inner, last: self.clone() }
-    }
-
-    fn last(&self) -> Option<Credentials> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// How long they live yet, if they end at all.
-    fn remaining(&self) -> Option<Duration> {
-        let end = self.last()?.expiry()?;
-        Some(end.duration_since(SystemTime::now()).unwrap_or_default())
-    }
-
-    fn note(&self, credentials: Credentials) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(credentials);
-    }
-}
-
-struct Watched {
-    inner: SharedCredentialsProvider,
-    last: LastCredentials,
-}
-
-impl fmt::Debug for Watched {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Watched")
-    }
-}
-
-impl Watched {
-    async fn provide(&self) -> provider::Result {
-        let credentials = self.inner.provide_credentials().await?;
-        self.last.note(credentials.clone());
-        Ok(credentials)
-    }
-}
-
-impl ProvideCredentials for Watched {
-    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
-    where
-        Self: 'a,
-    {
-        future::ProvideCredentials::new(self.provide())
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use aws_credential_types::Credentials;
+    use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
+
     use super::*;
     use crate::S3Config;
 
@@ -154,6 +92,7 @@ mod tests {
             path_style: false,
             sign_payload: false,
             keys: None,
+            links: DAY,
         };
         let sdk = aws_sdk_s3::config::Builder::new();
         Objects::with(config, SharedCredentialsProvider::new(credentials), sdk)
@@ -176,17 +115,18 @@ mod tests {
 
     #[tokio::test]
     async fn no_link_is_signed_with_credentials_that_have_ended() {
-        let objects = objects(ending(100));
-        objects.signer(DAY).await.unwrap();
-        objects.credentials.note(ending(0));
-        assert!(matches!(objects.signer(DAY).await, Err(ObjectError::Link(_))));
+        assert!(matches!(objects(ending(0)).signer(DAY).await, Err(ObjectError::Link(_))));
     }
 
     #[tokio::test]
-    async fn no_link_is_signed_with_other_credentials_than_those_of_the_client() {
-        let objects = objects(Credentials::new("id", "secret", None, None, "test"));
-        objects.signer(DAY).await.unwrap();
-        objects.credentials.note(Credentials::new("id", "another", None, None, "test"));
-        assert!(matches!(objects.signer(DAY).await, Err(ObjectError::Link(_))));
+    async fn links_are_signed_again_after_an_idle_time_in_which_the_credentials_ended() {
+        let (first, then) = (ending(2), ending(1000));
+        let end = first.expiry().unwrap();
+        let objects = objects(crate::credentials::tests::Provider::new(move |_| {
+            Ok(if SystemTime::now() < end { first.clone() } else { then.clone() })
+        }));
+        assert!(objects.signer(DAY).await.unwrap().life() <= Duration::from_secs(2));
+        tokio::time::sleep(Duration::from_millis(2100)).await;
+        assert!(objects.signer(DAY).await.unwrap().life() > Duration::from_secs(900));
     }
 }

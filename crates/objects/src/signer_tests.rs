@@ -19,6 +19,7 @@ fn objects(endpoint: Option<&str>, path_style: bool, token: Option<&str>) -> Obj
         path_style,
         sign_payload: false,
         keys: None,
+        links: Duration::ZERO,
     };
     let credentials = Credentials::new("AKID/EXAMPLE", "sec+ret", token.map(str::to_owned), None, "test");
     Objects::with(config, SharedCredentialsProvider::new(credentials), aws_sdk_s3::config::Builder::new())

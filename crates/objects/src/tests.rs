@@ -38,6 +38,7 @@ async fn start(change: impl FnOnce(&mut S3Config)) -> Fixture {
             access_key_id: "key".to_owned(),
             secret_access_key: SecretString::from("hushhush".to_owned()),
         }),
+        links: Duration::ZERO,
     };
     change(&mut config);
     Fixture { objects: Objects::connect(config).await.unwrap(), server, _root: root }

@@ -10,9 +10,11 @@ use crate::idempotency::{self, Idempotency};
 use crate::{Result, Store};
 
 mod events;
+mod sealed;
 mod seals;
 
 pub use events::{AuditFilter, AuditRecord};
+pub use sealed::SealedEvent;
 pub use seals::{MacState, NewSeal, SealCheck, SealProblem, SealRecord};
 
 /// One fact.

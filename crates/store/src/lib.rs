@@ -33,7 +33,9 @@ mod maintenance;
 mod manifest_pages;
 mod mapping_sets;
 mod measures;
+mod migrate;
 mod operations;
+mod orphans;
 mod page;
 mod plan;
 mod practices;
@@ -60,7 +62,9 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
 pub use acquire::{Acquired, Limits, PlanLease, RefreshLease, ShardLease, StepLease};
 pub use apps::{App, AppChange, AppKey, AppStatus, ConsentingPractice, NewApp, NewRefusal, Refusal};
-pub use audit::{Audit, AuditFilter, AuditRecord, MacState, NewSeal, SealCheck, SealProblem, SealRecord};
+pub use audit::{
+    Audit, AuditFilter, AuditRecord, MacState, NewSeal, SealCheck, SealProblem, SealRecord, SealedEvent,
+};
 pub use catalog::CatalogEntry;
 pub use cohort::{Member, Members};
 pub use connection::{Bounds, within};

@@ -1,11 +1,6 @@
-//! Migrating the control database, and refusing one that this program does not know.
+//! Refusing a control database that this program does not know.
 
-use apalis_postgres::PostgresStorage;
-use sqlx::migrate::Migrator;
-
-use crate::{Error, Result, Store, doorbell};
-
-static MIGRATOR: Migrator = sqlx::migrate!("../../migrations/control");
+use crate::{Error, Result, Store};
 
 /// Schema versions that this program works with. Besides, it works with the next one: a migration only adds, and what it
 /// makes superfluous is removed by the one after it, so that the programs of two versions run side by side while the newer
@@ -16,31 +11,18 @@ pub const SUPPORTED_SCHEMA_VERSIONS: [i64; 1] = [7];
 pub const NEWEST_SCHEMA_VERSION: i64 = SUPPORTED_SCHEMA_VERSIONS[SUPPORTED_SCHEMA_VERSIONS.len() - 1];
 
 impl Store {
-    /// Brings the schema up to date: the queue's tables and ours. Runs under a lock; running it twice,
-    /// or twice at once, does no harm.
+    /// Makes sure that this program works with the database's schema: it is one that it knows, or the next.
     ///
     /// # Errors
-    /// When a migration fails, or one that was applied was changed since.
-    pub async fn migrate(&self) -> Result<()> {
-        PostgresStorage::setup(&self.pool).await.map_err(doorbell::error)?;
-        MIGRATOR.run(&self.pool).await.map_err(|e| match e {
-            sqlx::migrate::MigrateError::Execute(e) => e.into(),
-            e => Error::Schema(format!("the control database cannot be migrated: {e}")),
-        })
-    }
-
-    /// Makes sure that this program knows the database's schema.
-    ///
-    /// # Errors
-    /// [`Error::Unmigrated`] when the schema is absent, older or not ours to read, [`Error::Schema`] when it is newer;
-    /// both say what to do.
+    /// [`Error::Unmigrated`] when the schema is absent, older or not ours to read, [`Error::Schema`] when it is newer by
+    /// two or more; both say what to do.
     pub async fn check_schema(&self) -> Result<i64> {
         let Some(version) = self.schema_version().await? else {
             return Err(Error::Unmigrated(
                 "the control database has no schema yet: run `headgate migrate`".to_owned(),
             ));
         };
-        if SUPPORTED_SCHEMA_VERSIONS.contains(&version) {
+        if is_workable(version) {
             return Ok(version);
         }
         Err(if version < NEWEST_SCHEMA_VERSION {
@@ -50,8 +32,9 @@ impl Store {
             ))
         } else {
             Error::Schema(format!(
-                "the control database has schema version {version}, this program knows up to \
-                 {NEWEST_SCHEMA_VERSION}: run a newer headgate"
+                "the control database has schema version {version}, this program works with {} at \
+                 most: run a newer headgate",
+                NEWEST_SCHEMA_VERSION + 1
             ))
         })
     }
@@ -77,4 +60,9 @@ impl Store {
             _ => Ok(found?),
         }
     }
+}
+
+/// Whether this program works with this version.
+fn is_workable(version: i64) -> bool {
+    SUPPORTED_SCHEMA_VERSIONS.contains(&version) || version == NEWEST_SCHEMA_VERSION + 1
 }

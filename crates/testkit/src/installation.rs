@@ -7,6 +7,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result};
 use headgate_local::postgres::{Cluster, Options};
@@ -156,6 +157,16 @@ impl Installation {
         keys.retain(|key| key.starts_with(prefix));
         keys.sort();
         Ok(keys)
+    }
+
+    /// Copies an object, and dates the copy back.
+    pub(crate) fn copy_object(&self, bucket: &str, from: &str, to: &str, age: Duration) -> Result<()> {
+        let file = |key: &str| self.s3.root.join(bucket).join(format!("{key}%"));
+        let to = file(to);
+        std::fs::create_dir_all(to.parent().context("a key without a folder")?)?;
+        std::fs::copy(file(from), &to)?;
+        std::fs::File::options().append(true).open(&to)?.set_modified(SystemTime::now() - age)?;
+        Ok(())
     }
 
     fn number(&self) -> u32 {

@@ -5,6 +5,7 @@ mod registration;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::Result;
 use headgate_auth::admin_token::AdminRole;
@@ -298,6 +299,14 @@ impl TestApp {
     /// When the bucket's folder cannot be read.
     pub fn s3_keys(&self, prefix: &str) -> Result<Vec<String>> {
         self.installation().keys(&self.bucket, prefix)
+    }
+
+    /// Copies an object of the bucket behind everybody's back; it looks as if it had been put that long ago.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be copied.
+    pub fn copy_object(&self, from: &str, to: &str, age: Duration) -> Result<()> {
+        self.installation().copy_object(&self.bucket, from, to, age)
     }
 
     /// A folder for files of the test; deleted at the end of the process.

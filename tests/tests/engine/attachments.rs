@@ -12,13 +12,13 @@ use crate::gate::Gate;
 use crate::world::{Export, World, options};
 
 /// The relation of attachments.
-const BINARY: &str = "CREATE TABLE fhir_export.binary (
+pub const BINARY: &str = "CREATE TABLE fhir_export.binary (
         id text PRIMARY KEY, patient_id text, last_updated timestamptz NOT NULL DEFAULT clock_timestamp(),
         content_type text, content bytea);
     GRANT SELECT ON fhir_export.binary TO PUBLIC;";
 
 /// A practice whose clients get at the files with their token.
-async fn world(builder: TestAppBuilder) -> Result<World> {
+pub async fn world(builder: TestAppBuilder) -> Result<World> {
     let token = json!({ "file_access": "token" });
     let world = World::with(builder, |practice| practice.options(token)).await?;
     world.source(BINARY).await?;
@@ -29,7 +29,7 @@ async fn world(builder: TestAppBuilder) -> Result<World> {
 }
 
 /// Inserts a resource of a patient with this attachment.
-async fn attach(world: &World, t: &str, id: &str, patient: &str, attachment: Value) -> Result<()> {
+pub async fn attach(world: &World, t: &str, id: &str, patient: &str, attachment: Value) -> Result<()> {
     let mut body =
         json!({ "resourceType": t, "id": id, "subject": { "reference": format!("Patient/{patient}") } });
     match t {
@@ -40,7 +40,7 @@ async fn attach(world: &World, t: &str, id: &str, patient: &str, attachment: Val
 }
 
 /// The URL under which the practice's server has an attachment.
-fn url(world: &World, id: &str) -> String {
+pub fn url(world: &World, id: &str) -> String {
     format!("{}/Binary/{id}", world.practice.base_url)
 }
 

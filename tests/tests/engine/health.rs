@@ -111,28 +111,54 @@ async fn while_it_drains_a_process_is_alive_and_not_ready_and_answers_what_is_un
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_schema_that_cannot_be_waited_for_ends_the_start() -> Result<()> {
-    let mut app = TestApp::builder().workers(0).start().await?;
+    let app = TestApp::builder().workers(0).start().await?;
     let empty = app.new_empty_database().await?;
     let changes = Settings::new().with("database.url", app.ehr_url(&empty)).with("database.schema_wait_s", 0);
     let mut impatient = app.spawn("worker", &changes)?;
     assert_eq!(impatient.wait(Duration::from_secs(30)).await?.code(), Some(UNAVAILABLE));
     assert!(impatient.log().contains("has no schema yet: run `headgate migrate`"), "{}", impatient.log());
 
+    app.stop().await;
+    Ok(())
+}
+
+/// Has the control database migrated by another version: one more than there were.
+async fn migrate_further(app: &TestApp) -> Result<()> {
     headgate_testkit::sqlx::query(
         "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
-         VALUES (9999, 'of a later version', true, '', 0)",
+         SELECT max(version) + 1, 'of a later version', true, '', 0 FROM _sqlx_migrations",
     )
     .execute(app.control())
     .await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_program_works_with_the_next_schema_and_refuses_the_one_after_it() -> Result<()> {
+    let mut app = TestApp::builder().workers(1).start().await?;
+    let owner = Settings::new().with("database.url", app.control_url());
+    migrate_further(&app).await?;
+    for role in ["api", "worker"] {
+        let mut moved = app.spawn(role, &Settings::new())?;
+        until(&app, &moved, "/readyz", 200, "ready").await?;
+        assert!(moved.terminate().await?.success(), "{}", moved.log());
+    }
+    let private = app.api().private_port();
+    let answer = app.http().get(format!("http://127.0.0.1:{private}/readyz")).send().await?;
+    assert_eq!(answer.status(), 200, "who serves already goes on");
+    let rolled_back = headgate::run(&["migrate"], &owner).await?.success()?;
+    assert!(rolled_back.stderr.contains("nothing is to be done"), "{}", rolled_back.stderr);
+
+    migrate_further(&app).await?;
     let mut old = app.spawn("worker", &Settings::new())?;
     assert_eq!(old.wait(Duration::from_secs(30)).await?.code(), Some(UNAVAILABLE));
     assert!(old.log().contains("run a newer headgate"), "{}", old.log());
-    let private = app.api().private_port();
     eventually("who serves already is ready no more", async || {
         let answer = app.http().get(format!("http://127.0.0.1:{private}/readyz")).send().await?;
         Ok(answer.status() == 503 && answer.text().await?.contains("run a newer headgate"))
     })
     .await?;
+    assert!(headgate::run(&["migrate"], &owner).await?.success().is_err());
     app.stop().await;
     Ok(())
 }

@@ -14,6 +14,7 @@ mod health;
 mod late_writers;
 mod levels;
 mod operations;
+mod orphans;
 mod privacy;
 mod properties;
 mod relay;

@@ -226,6 +226,7 @@ mod tests {
                 access_key_id: "id".to_owned(),
                 secret_access_key: "secret".to_owned().into(),
             }),
+            links: Duration::ZERO,
         };
         Objects::connect(config).await.unwrap().signer(Duration::from_secs(300)).await.unwrap()
     }

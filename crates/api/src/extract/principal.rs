@@ -48,11 +48,15 @@ impl Bearer {
     ) -> Result<Self, ApiError> {
         let token = bearer_token(headers).ok_or(ApiError::NoToken)?;
         let Some(issuer) = &state.config().external else {
-            return Self::by_claims(practice, access_token::own(state, token).await?);
+            let claims = access_token::own(state, token).await?;
+            if !is_of(practice, &claims) {
+                return Err(other_practice(practice, &claims.client_id, &claims.allowed_fhir_url));
+            }
+            return Self::by_claims(practice, claims);
         };
         let claims = access_token::external(state, issuer, token).await?;
         if claims.allowed_fhir_url.trim_end_matches('/') != practice.base() {
-            return Err(ApiError::OtherPractice);
+            return Err(other_practice(practice, &claims.client_id, &claims.allowed_fhir_url));
         }
         Ok(Self { client: claims.client_id, scopes: readable(&claims.scopes), token_id: None })
     }
@@ -62,7 +66,7 @@ impl Bearer {
     /// # Errors
     /// 403 with a token of another practice.
     pub(crate) fn by_claims(practice: &Practice, claims: AccessTokenClaims) -> Result<Self, ApiError> {
-        if claims.allowed_fhir_url != practice.base() || claims.aud != practice.base() {
+        if !is_of(practice, &claims) {
             return Err(ApiError::OtherPractice);
         }
         let scopes = claims.scope.parse().map_err(|_| ApiError::BadToken(AccessTokenError::Malformed))?;
@@ -85,6 +89,27 @@ impl Bearer {
         }
         Ok(authority.consent.map(|consent| Principal { client: self.client, scopes: self.scopes, consent }))
     }
+}
+
+/// Whether a token of ours is for this practice.
+fn is_of(practice: &Practice, claims: &AccessTokenClaims) -> bool {
+    claims.allowed_fhir_url == practice.base() && claims.aud == practice.base()
+}
+
+/// Longest URL of a token that is logged: another issuer's may be anything.
+const LONGEST_URL: usize = 200;
+
+/// Whoever is called because of it has to know whose token it was. The claims are those of a token that was verified.
+fn other_practice(practice: &Practice, client: &ClientId, of: &str) -> ApiError {
+    let of: String = of.chars().filter(|c| !c.is_control()).take(LONGEST_URL).collect();
+    tracing::warn!(
+        client = client.as_str(),
+        token_practice = of,
+        practice = practice.number.get(),
+        asked = practice.base(),
+        "a token was used at another practice"
+    );
+    ApiError::OtherPractice
 }
 
 /// The scopes that this server knows how to enforce. Another issuer may know more; those give nothing here.

@@ -13,6 +13,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
+use super::sealed::{self, SealedEvent};
 use crate::error::number;
 use crate::{Page, Paged, Result, Store};
 
@@ -107,11 +108,16 @@ struct Row {
 
 impl Store {
     /// Seals what can be sealed, and marks what is there; returns the new seals. `mac` makes the MAC of a hash: the id of
-    /// its key, and the MAC.
+    /// its key, and the MAC. `tell` gets each event that is sealed, with the number of its seal, before that is certain:
+    /// where it fails afterwards, the event is sealed and told again.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn seal_audit(&self, mac: impl Fn(&[u8]) -> (String, Vec<u8>)) -> Result<Vec<NewSeal>> {
+    pub async fn seal_audit(
+        &self,
+        mac: impl Fn(&[u8]) -> (String, Vec<u8>),
+        tell: impl Fn(i64, &SealedEvent),
+    ) -> Result<Vec<NewSeal>> {
         let mut tx = self.everywhere().await?;
         let mine = sqlx::query_scalar!(
             r#"/* seal_audit: lock */
@@ -125,7 +131,7 @@ impl Store {
         let mut sealed = Vec::new();
         let settled = settled_mark(&mut tx).await?;
         if let Some(last_id) = settled {
-            while let Some(seal) = seal_batch(&mut tx, last_id, &mac).await? {
+            while let Some(seal) = seal_batch(&mut tx, last_id, &mac, &tell).await? {
                 sealed.push(seal);
             }
         }
@@ -392,6 +398,7 @@ async fn seal_batch(
     connection: &mut PgConnection,
     end: i64,
     mac: &impl Fn(&[u8]) -> (String, Vec<u8>),
+    tell: &impl Fn(i64, &SealedEvent),
 ) -> Result<Option<NewSeal>> {
     let batch = sqlx::query!(
         r#"/* seal_batch */
@@ -433,8 +440,9 @@ async fn seal_batch(
         key_id,
         mac,
     )
-    .execute(connection)
+    .execute(&mut *connection)
     .await?;
+    sealed::each(connection, batch.first_id, batch.last_id, |event| tell(batch.seal_number, event)).await?;
     Ok(Some(NewSeal { number: batch.seal_number, events: batch.events, hash: batch.hash }))
 }
 

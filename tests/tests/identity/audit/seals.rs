@@ -27,6 +27,7 @@ fn an_event_that_was_changed_or_removed_after_it_was_sealed_is_found_by_the_prog
         let whole = verify(app, 0).await?;
         ensure!(whole["whole"] == true && whole["checked_events"].as_i64() >= Some(6), "{whole}");
 
+        told(app).await?;
         let event: i64 = app
             .control_scalar("SELECT min(audit_id) FROM headgate.audit_event WHERE action = 'app.registered'")
             .await?;
@@ -60,6 +61,35 @@ fn an_event_that_was_changed_or_removed_after_it_was_sealed_is_found_by_the_prog
         ensure!(verify(app, 1).await?["whole"] == false);
         Ok(())
     })
+}
+
+/// The log has each event that was sealed, so that a copy of it is kept elsewhere.
+async fn told(app: &TestApp) -> Result<()> {
+    let logs = app.logs();
+    let lines: Vec<Value> = logs
+        .lines()
+        .filter(|line| line.contains("headgate_audit"))
+        .map(serde_json::from_str)
+        .collect::<Result<_, _>>()?;
+    let sealed: Vec<(i64, String, String, i64)> = sqlx::query_as(
+        "SELECT audit_id, actor, action, seal_number FROM headgate.audit_event
+           JOIN headgate.audit_seal ON audit_id BETWEEN first_id AND last_id ORDER BY audit_id",
+    )
+    .fetch_all(app.control())
+    .await?;
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let told: Vec<_> = lines
+        .iter()
+        .map(|line| (line["id"].as_i64(), text(&line["actor"]), text(&line["action"]), line["seal"].as_i64()))
+        .collect();
+    let expected: Vec<_> =
+        sealed.into_iter().map(|(id, actor, action, seal)| (Some(id), actor, action, Some(seal))).collect();
+    ensure!(told == expected, "{told:?}\n{expected:?}");
+    let registered = lines.iter().find(|line| line["action"] == "app.registered").context("no app")?;
+    ensure!(registered["client"].as_str().is_some_and(|id| id.starts_with("fhir")), "{registered}");
+    ensure!(registered["level"] == "INFO" && registered["target"] == "headgate_audit", "{registered}");
+    ensure!(registered.get("detail").is_none(), "{registered}");
+    Ok(())
 }
 
 async fn seal_of(app: &TestApp, event: i64) -> Result<i64> {

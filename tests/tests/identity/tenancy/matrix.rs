@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use headgate_testkit::reqwest::Method;
-use headgate_testkit::serde_json::json;
+use headgate_testkit::serde_json::{self, Value, json};
 use headgate_testkit::{Answer, TestApp};
 
 use super::tenants::Tenants;
@@ -250,8 +250,26 @@ fn a_stranger_gets_one_answer_from_an_operation_whatever_id_it_names() -> Result
                 }
             }
         }
-        Ok(())
+        told_whose(app, tenants)
     })
+}
+
+/// Whoever is called because of a token at another practice reads in the log whose it was, and never the token.
+fn told_whose(app: &TestApp, tenants: &Tenants) -> Result<()> {
+    let logs = app.logs();
+    let lines = logs.lines().filter(|line| line.contains("a token was used at another practice"));
+    let mut told = 0;
+    for line in lines {
+        let line: Value = serde_json::from_str(line)?;
+        let of = line["token_practice"].as_str().context("no practice of the token")?;
+        ensure!(of.starts_with("http") && line["asked"] != of && line["level"] == "WARN", "{line}");
+        told +=
+            i32::from(line["client"] == tenants.mine.client_id && line["practice"] == tenants.here.number);
+    }
+    ensure!(told > 1, "{told} lines");
+    let token = tenants.client_elsewhere.token();
+    ensure!(!logs.contains(token) && !logs.contains(&token[token.len() - 40..]), "the log has the token");
+    Ok(())
 }
 
 #[test]
