@@ -137,7 +137,8 @@ def alerts_ask_for_metrics_that_exist(rendered):
             yield f"{one.get('alert') or one['record']}: there is no metric {name}"
     for kind in yaml.safe_load(ADAPTER.read_text())["rules"].values():
         for one in kind:
-            yield from (f"prometheus-adapter: there is no metric {n}" for n in sorted(unknown(one["seriesQuery"], known)))
+            asked = one["seriesQuery"] + " or " + re.sub(r"<<[^>]*>>", "", one["metricsQuery"])
+            yield from (f"prometheus-adapter: there is no metric {n}" for n in sorted(unknown(asked, known)))
 
 
 @rule(
