@@ -96,6 +96,30 @@ def only_the_right_ports_are_reached(rendered):
 
 
 @rule(
+    "alternatives",
+    lambda r: r.objects.remove(policy(r, "ingress-controller-to-challenges")),
+    lambda r: policy(r, "ingress-controller-to-challenges")["spec"]["ingress"][0]["ports"][0].update(port=8080),
+    lambda r: policy(r, "ingress-controller-to-challenges")["spec"]["podSelector"].update(matchLabels={"app": "solver"}),
+    lambda r: policy(r, "ingress-controller-to-api")["spec"]["ingress"][0]["from"][0]["podSelector"]["matchLabels"].update(o="l"),
+)
+def challenges_are_reached(rendered):
+    """Where the API is reached from outside, the same controller reaches the pods in which cert-manager answers an authority,
+    by their label and at their port."""
+    if not rendered.of("Ingress"):
+        return
+    api = next(p for p in rendered.of("NetworkPolicy") if p["metadata"]["name"] == "ingress-controller-to-api")
+    solver = {"acme.cert-manager.io/http01-solver": "true"}
+    allowed = [
+        rule
+        for one in rendered.of("NetworkPolicy")
+        if one["spec"]["podSelector"].get("matchLabels") == solver
+        for rule in one["spec"].get("ingress", [])
+    ]
+    if [(rule["from"], [p["port"] for p in rule["ports"]]) for rule in allowed] != [(api["spec"]["ingress"][0]["from"], [8089])]:
+        yield f"they are reached by {allowed or 'nobody'}"
+
+
+@rule(
     "production",
     lambda r: policy(r, "ingress-controller-to-api")["spec"]["ingress"][0]["from"][0].pop("namespaceSelector"),
     lambda r: policy(r, "prometheus-to-private")["spec"]["ingress"][0]["from"].append({"namespaceSelector": {}}),
@@ -124,12 +148,18 @@ def neighbours_are_named(rendered):
     lambda r: policy(r, "worker-to-sources")["spec"]["egress"][0]["to"][0]["ipBlock"].update(cidr="10.0.0.0/7"),
 )
 def outside_is_not_inside(rendered):
-    """"Anywhere" means port 443 at public addresses, without the metadata service; other networks are narrow, at 5432."""
+    """"Anywhere" means port 443 at public addresses, without the metadata service; other networks are narrow, at 5432; a
+    node's cache of names is asked for names alone."""
     for one in rendered.of("NetworkPolicy"):
         for allowed in one["spec"].get("egress", []):
             ports = [port["port"] for port in allowed.get("ports", [])]
             for block in (peer["ipBlock"] for peer in allowed.get("to", []) if "ipBlock" in peer):
                 network = ipaddress.ip_network(block["cidr"])
+                # NodeLocal DNSCache at the pod's own node.
+                if str(network) == "169.254.20.10/32":
+                    if ports != [53, 53]:
+                        yield f"{one['metadata']['name']}: {network} at {ports}"
+                    continue
                 if network.prefixlen > 8:
                     if ports != [5432]:
                         yield f"{one['metadata']['name']}: {network} at {ports}"
@@ -161,9 +191,12 @@ SIZES = {"k": 1024, "m": 1024**2}
     lambda r: first_ingress(r)["metadata"]["annotations"].update({"nginx.ingress.kubernetes.io/proxy-body-size": "8k"}),
     lambda r: first_ingress(r)["metadata"]["annotations"].update({"nginx.ingress.kubernetes.io/proxy-read-timeout": "20"}),
     lambda r: first_ingress(r)["metadata"]["annotations"].pop("nginx.ingress.kubernetes.io/enable-access-log"),
+    lambda r: first_ingress(r)["metadata"]["annotations"].pop("nginx.ingress.kubernetes.io/proxy-next-upstream"),
+    lambda r: r.get("Ingress", "headgate-api")["metadata"]["annotations"].update({"nginx.ingress.kubernetes.io/limit-rps": "50"}),
 )
 def ingresses_lead_to_services(rendered):
-    """An Ingress leads to a Service's port, by TLS, within Headgate's own bounds, and writes no access log."""
+    """An Ingress leads to a Service's port, by TLS, within Headgate's own bounds, sends nothing twice, lets an address ask for
+    a thousand practices, and writes no access log."""
     for one in rendered.of("Ingress"):
         name, annotations = one["metadata"]["name"], one["metadata"]["annotations"]
         hosts = {rule["host"] for rule in one["spec"]["rules"]}
@@ -171,6 +204,11 @@ def ingresses_lead_to_services(rendered):
             yield f"{name}: TLS is not for {sorted(hosts)}"
         if annotations.get("nginx.ingress.kubernetes.io/enable-access-log") != "false":
             yield f"{name} logs query strings"
+        if annotations.get("nginx.ingress.kubernetes.io/proxy-next-upstream") != "off":
+            yield f"{name} sends a kick-off by GET twice"
+        for limit in ("limit-rps", "limit-connections"):
+            if int(annotations.get(f"nginx.ingress.kubernetes.io/{limit}", "1000")) < 300:
+                yield f"{name}: {limit} is too low for one address with many practices"
         for path in (path for rule in one["spec"]["rules"] for path in rule["http"]["paths"]):
             to = path["backend"]["service"]
             service = rendered.find("Service", to["name"])
