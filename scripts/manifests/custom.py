@@ -17,9 +17,10 @@ def schema_of(one: dict) -> Path | None:
 
 
 def is_custom(one: dict) -> bool:
-    """Whether its group is somebody's own: those of Kubernetes end in k8s.io or have no dot."""
+    """Whether its group is somebody's own: those of Kubernetes end in k8s.io or have no dot. The Gateway API has such a
+    name and is installed by itself all the same."""
     group = one["apiVersion"].rpartition("/")[0]
-    return "." in group and not group.endswith(".k8s.io")
+    return group == "gateway.networking.k8s.io" or ("." in group and not group.endswith(".k8s.io"))
 
 
 def problems(rendered: Rendered):

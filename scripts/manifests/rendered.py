@@ -151,6 +151,17 @@ class Rendered:
                 return named | ({"*"} if external["spec"].get("dataFrom") else set())
         return None
 
+    @staticmethod
+    def optional(workload: Workload) -> set[tuple[str, str]]:
+        """Kind and name of the Secrets and ConfigMaps that a pod starts without, too."""
+        found = set()
+        for volume in workload.pod.get("volumes", []):
+            if volume.get("secret", {}).get("optional"):
+                found.add(("Secret", volume["secret"]["secretName"]))
+            if volume.get("configMap", {}).get("optional"):
+                found.add(("ConfigMap", volume["configMap"]["name"]))
+        return found
+
     def mounts(self, workload: Workload) -> dict[str, tuple[str, str]]:
         """Where Secrets and ConfigMaps are mounted: the path, and kind and name of what is there."""
         volumes = {volume["name"]: volume for volume in workload.pod.get("volumes", [])}

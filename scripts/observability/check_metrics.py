@@ -55,7 +55,7 @@ def all_exported(urls):
 
 
 def conditional():
-    """Metrics that need not be there, with their condition."""
+    """Metrics, and labels of them, that need not be there, with their condition."""
     lines = [line for line in CONDITIONAL.read_text().splitlines() if line and not line.startswith("#")]
     return dict(line.split("\t") for line in lines)
 
@@ -77,6 +77,9 @@ def faults(found):
                 wrong[metric, "not exported"] = places[""]
             continue
         for label in places.keys() - {""} - (found[metric] or places.keys()):
+            if reason := excused.get(f"{base(metric)}{{{label}}}"):
+                absent.append((f"{metric}, label {label}", reason))
+                continue
             wrong.setdefault((metric, f"no label {label}"), set()).update(places[label])
     for label, names, where in clauses:
         series = [found[name] for name in names if name in found]

@@ -24,6 +24,8 @@ SELECTION = 'job=~"$job",instance=~"$instance"'
 OF_PRACTICE = SELECTION + ',practice=~"$practice"'
 PUBLIC = SELECTION + ',listener="public"'
 OBJECTIVE_ROUTES = PUBLIC + ',http_route=~"kick_off|status"'
+# Answers with 5xx, without those that the protocol asks for; the same as in the rules.
+ERRORS_OF_OURS = 'http_response_status_code=~"5..",error_type!~"export_failed|never_refreshed"'
 
 GREEN, YELLOW, RED = "green", "yellow", "red"
 MIB = 1024 * 1024
@@ -43,6 +45,14 @@ def rate(metric, by="", where="{S}"):
 def events(metric, by="", where="{S}"):
     """Events between two points of the graph: for what is rare, where a rate says nothing."""
     return f"{added(by)}(increase({metric}{{{where}}}[$__rate_interval]))"
+
+
+def begun(metric, by="", where="{S}", window="$__rate_interval"):
+    """The same of counters whose series begin with their first event, as those by practice: at 1 and not at 0, which
+    increase() would not count. What was not there before counts with its value."""
+    series = f"{metric}{{{where}}}"
+    return (f"{added(by)}((increase({series}[{window}]) and {series} offset {window})"
+            f" or (max_over_time({series}[{window}]) unless {series} offset {window}))")
 
 
 def quantile(q, metric, by="", where="{S}"):
@@ -175,8 +185,8 @@ HTTP = "http_server_request_duration_seconds"
 
 SERVICE = [
     ("Objectives, over the time shown", [
-        stat("Kick-off and status answered", "Share of kick-off and status requests not answered with 5xx. Objective: 99.9 %.",
-             f'1 - (sum(rate({HTTP}_count{{{OBJECTIVE_ROUTES},http_response_status_code=~"5.."}}[$__range])) or vector(0))'
+        stat("Kick-off and status answered", "Share of kick-off and status requests not answered with 5xx, but those of exports that failed and of practices not read yet. Objective: 99.9 %.",
+             f'1 - (sum(rate({HTTP}_count{{{OBJECTIVE_ROUTES},{ERRORS_OF_OURS}}}[$__range])) or vector(0))'
              f" / sum(rate({HTTP}_count{{{OBJECTIVE_ROUTES}}}[$__range]))",
              "percentunit", limits=(0.999, 0.9995), falling=True, alert="HeadgateApiErrorBudgetBurn"),
         stat("Tokens within 0.5 s", "Share of token requests answered within 0.5 s. Objective: 99 %.",
@@ -186,19 +196,19 @@ SERVICE = [
              within("export_shard_start_delay_seconds", "60", "{S}"), "percentunit", limits=(0.95, 0.98), falling=True,
              alert="HeadgateShardsStartLate"),
         stat("Exports in time", "Share of completed exports that took at most 10 min and a second per 2000 resources. Objective: 99 %.",
-             "1 - (sum(increase(export_jobs_late_total{{S}}[$__range])) or vector(0))"
-             ' / sum(increase(export_jobs_finished_total{{S},outcome="completed"}[$__range]))',
+             f"1 - ({begun('export_jobs_late_total', window='$__range')} or vector(0))"
+             f""" / {begun('export_jobs_finished_total', where='{S},outcome="completed"', window='$__range')}""",
              "percentunit", limits=(0.99, 0.995), falling=True, alert="HeadgateExportsLate"),
         stat("Alerts that page", "Alerts of severity page that fire now. Prometheus' own page /alerts names them.",
              'count(ALERTS{alertname=~"Headgate.+",alertstate="firing",severity="page"}) or vector(0)', limits=(1,)),
-        stat("Processes", "Processes that answer Prometheus.", "sum(up{{S}})", limits=(1, 2), falling=True,
-             alert="HeadgateApiDown"),
+        stat("Processes", "Processes that are ready to serve or to work, of those that answer Prometheus.", "sum(process_ready{{S}})",
+             limits=(1, 2), falling=True, alert="HeadgateApiNotReady"),
     ]),
     ("Requests of apps (public listener)", [
         graph("Rate by route", "Requests a second. `none`: paths that mean nothing.", [(rate(f"{HTTP}_count", "http_route", PUBLIC), "{{http_route}}")],
               "reqps", stack=True),
-        graph("Errors of ours", "Share of all requests of a route that were answered with 5xx.",
-              [((f'sum by (http_route) (rate({HTTP}_count{{{PUBLIC},http_response_status_code=~"5.."}}[$__rate_interval]))'
+        graph("Errors of ours", "Share of all requests of a route that were answered with 5xx, but those of exports that failed and of practices not read yet.",
+              [((f'sum by (http_route) (rate({HTTP}_count{{{PUBLIC},{ERRORS_OF_OURS}}}[$__rate_interval]))'
                 f" / on (http_route) sum by (http_route) (rate({HTTP}_count{{{PUBLIC}}}[$__rate_interval]))"), "{{http_route}}")],
               "percentunit", limits=(0.001, 0.0144), top=0.05, alert="HeadgateApiErrorBudgetBurn"),
         graph("Duration", "Of all routes. Files are redirects: their bytes come from S3, not from here.", quantiles(HTTP, PUBLIC), "s"),
@@ -245,9 +255,9 @@ EXPORTS = [
              limits=(1,), alert="HeadgatePausedLong"),
     ]),
     ("Exports", [
-        graph("Started", "By level.", [(events("export_jobs_started_total", "level"), "{{level}}")], bars=True),
-        graph("Ended", "By outcome.", [(events("export_jobs_finished_total", "outcome"), "{{outcome}}")], bars=True, alert="HeadgateExportsFailing"),
-        rare("Late", "Completed, but in more than 10 min and a second per 2000 resources.", [(events("export_jobs_late_total"), "late")], alert="HeadgateExportsLate"),
+        graph("Started", "By level.", [(begun("export_jobs_started_total", "level"), "{{level}}")], bars=True),
+        graph("Ended", "By outcome.", [(begun("export_jobs_finished_total", "outcome"), "{{outcome}}")], bars=True, alert="HeadgateExportsFailing"),
+        rare("Late", "Completed, but in more than 10 min and a second per 2000 resources.", [(begun("export_jobs_late_total"), "late")], alert="HeadgateExportsLate"),
         graph("Duration, 95 %", "Kick-off to completion by number of resources: xs below 1,000, s 10,000, m 100,000, l 1,000,000.",
               [(quantile(0.95, "export_job_duration_seconds", "size_class"), "{{size_class}}")], "s"),
         graph("Kick-off to plan", "How long exports wait for the first worker.", quantiles("export_job_start_delay_seconds"), "s", limits=(60,)),
@@ -280,7 +290,7 @@ EXPORTS = [
         graph("Files", "Published a second.", [(rate("export_files_total"), "files")], "cps"),
         graph("Page, read to framed", "A page of rows.", quantiles("export_page_duration_seconds"), "s"),
         rare("Rows rejected", "Rows that could not become resources, by reason; they are counted in the error file.",
-             [(events("export_rows_rejected_total", "reason"), "{{reason}}")], alert="HeadgateRowsRejected"),
+             [(begun("export_rows_rejected_total", "reason"), "{{reason}}")], alert="HeadgateRowsRejected"),
     ]),
     ("Cleaning up", [
         graph("Files that should be gone", "How long ago the oldest export ended whose files are still there.", fleet("retention_lag_seconds"), "s",
@@ -296,23 +306,23 @@ EXPORTS = [
 
 PRACTICES = [
     ("Which practice", [
-        table("Exports over the time shown", "Counted since each process began to count for a practice.",
-              [(f"sum by (practice) (increase(export_jobs_started_total{{{OF_PRACTICE}}}[$__range]))", "started")]
-              + [(f'sum by (practice) (increase(export_jobs_finished_total{{{OF_PRACTICE},outcome="{outcome}"}}[$__range]))', outcome)
+        table("Exports over the time shown", "By practice.",
+              [(begun("export_jobs_started_total", "practice", OF_PRACTICE, "$__range"), "started")]
+              + [(begun("export_jobs_finished_total", "practice", OF_PRACTICE + f',outcome="{outcome}"', "$__range"), outcome)
                  for outcome in ("completed", "failed", "cancelled", "revoked")]
-              + [(f"sum by (practice) (increase(export_jobs_late_total{{{OF_PRACTICE}}}[$__range]))", "late"),
+              + [(begun("export_jobs_late_total", "practice", OF_PRACTICE, "$__range"), "late"),
                  (f"max by (practice) (export_transaction_time_lag_seconds{{{OF_PRACTICE}}})", "transactionTime behind, s")],
               alert="HeadgateExportsFailing", height=6),
     ]),
     ("Exports", [
-        graph("Started", "By practice.", [(events("export_jobs_started_total", "practice", OF_PRACTICE), "practice {{practice}}")], bars=True),
-        graph("Completed", "By practice.", [(events("export_jobs_finished_total", "practice", OF_PRACTICE + ',outcome="completed"'), "practice {{practice}}")], bars=True),
-        rare("Failed", "By practice.", [(events("export_jobs_finished_total", "practice", OF_PRACTICE + ',outcome="failed"'), "practice {{practice}}")], alert="HeadgateExportsFailing"),
+        graph("Started", "By practice.", [(begun("export_jobs_started_total", "practice", OF_PRACTICE), "practice {{practice}}")], bars=True),
+        graph("Completed", "By practice.", [(begun("export_jobs_finished_total", "practice", OF_PRACTICE + ',outcome="completed"'), "practice {{practice}}")], bars=True),
+        rare("Failed", "By practice.", [(begun("export_jobs_finished_total", "practice", OF_PRACTICE + ',outcome="failed"'), "practice {{practice}}")], alert="HeadgateExportsFailing"),
         rare("Revoked or cancelled", "Authority was taken away while the export ran, or the app gave it up.",
-             [(events("export_jobs_finished_total", "practice, outcome", OF_PRACTICE + ',outcome=~"revoked|cancelled"'), "practice {{practice}} {{outcome}}")]),
-        rare("Late", "By practice.", [(events("export_jobs_late_total", "practice", OF_PRACTICE), "practice {{practice}}")], alert="HeadgateExportsLate"),
+             [(begun("export_jobs_finished_total", "practice, outcome", OF_PRACTICE + ',outcome=~"revoked|cancelled"'), "practice {{practice}} {{outcome}}")]),
+        rare("Late", "By practice.", [(begun("export_jobs_late_total", "practice", OF_PRACTICE), "practice {{practice}}")], alert="HeadgateExportsLate"),
         rare("Consent denied", "Requests and running exports without the practice's consent, by where it was noticed.",
-             [(events("consent_denied_total", "practice, phase", OF_PRACTICE), "practice {{practice}} {{phase}}")]),
+             [(begun("consent_denied_total", "practice, phase", OF_PRACTICE), "practice {{practice}} {{phase}}")]),
     ]),
     ("Databases of practices", [
         graph("transactionTime behind now", "How old the newest data of an export begun now would be. A transaction open for long holds it back.",
@@ -349,7 +359,7 @@ SECURITY = [
         graph("Duration of a token request", "Objective: 99 % within 0.5 s.", quantiles(HTTP, PUBLIC + ',http_route="token"'), "s", limits=(0.5,), alert="HeadgateTokenLatency"),
         rare("Replays and wrong practices", "Each was refused.",
              [(events("auth_jti_replay_total"), "assertion used twice"), (events("tenant_mismatch_total"), "token at another practice")], alert="HeadgateTenantMismatch"),
-        rare("Keys not accepted", "Registered or fetched keys that may not be used, by reason.", [(events("auth_key_rejected_total", "reason"), "{{reason}}")]),
+        rare("Keys not accepted", "Registered or fetched keys that may not be used, by reason.", [(begun("auth_key_rejected_total", "reason"), "{{reason}}")]),
     ]),
     ("Key sets", [
         graph("Fetches", "By result.",
@@ -357,7 +367,7 @@ SECURITY = [
         graph("Duration of a fetch", "A token request waits for it, jwks.timeout_ms at most.", quantiles("http_client_request_duration_seconds"), "s", limits=(3,)),
     ]),
     ("Consent and access", [
-        rare("Consent denied", "By where it was noticed.", [(events("consent_denied_total", "phase"), "{{phase}}")]),
+        rare("Consent denied", "By where it was noticed.", [(begun("consent_denied_total", "phase"), "{{phase}}")]),
         rare("Admin API refused", "`unauthenticated`: no good token; `forbidden`: not this role or this practice.", [(events("admin_refused_total", "reason"), "{{reason}}")]),
         rare("Downloads refused", "Files asked for without right, or after their export ended.",
              [(events("export_downloads_total", "outcome", '{S},outcome!="redirected"'), "{{outcome}}")]),

@@ -95,6 +95,20 @@ def prometheus_finds_the_pods(rendered):
             yield "the job is another"
 
 
+@rule(
+    "production",
+    lambda r: r.get("PodMonitor", "headgate")["metadata"]["labels"].pop("release"),
+    lambda r: r.get("PrometheusRule", "headgate")["metadata"]["labels"].update(release="other"),
+)
+def the_operator_selects_them(rendered):
+    """In production PodMonitor and PrometheusRule have the label, and the same, that the Prometheus Operator selects by."""
+    if rendered.name != "production":
+        return
+    labels = {(o["metadata"].get("labels") or {}).get("release") for o in rendered.of("PodMonitor", "PrometheusRule")}
+    if len(labels) != 1 or None in labels:
+        yield f"the label release is {labels}"
+
+
 @rule("production", lambda r: r.get("PrometheusRule", "headgate")["spec"]["groups"].pop())
 def alerts_are_those_of_the_repository(rendered):
     """The PrometheusRule has the rules of deploy/observability, letter by letter."""
@@ -137,7 +151,8 @@ def alerts_ask_for_metrics_that_exist(rendered):
             yield f"{one.get('alert') or one['record']}: there is no metric {name}"
     for kind in yaml.safe_load(ADAPTER.read_text())["rules"].values():
         for one in kind:
-            yield from (f"prometheus-adapter: there is no metric {n}" for n in sorted(unknown(one["seriesQuery"], known)))
+            asked = one["seriesQuery"] + " or " + re.sub(r"<<[^>]*>>", "", one["metricsQuery"])
+            yield from (f"prometheus-adapter: there is no metric {n}" for n in sorted(unknown(asked, known)))
 
 
 @rule(

@@ -96,6 +96,30 @@ def only_the_right_ports_are_reached(rendered):
 
 
 @rule(
+    "alternatives",
+    lambda r: r.objects.remove(policy(r, "ingress-controller-to-challenges")),
+    lambda r: policy(r, "ingress-controller-to-challenges")["spec"]["ingress"][0]["ports"][0].update(port=8080),
+    lambda r: policy(r, "ingress-controller-to-challenges")["spec"]["podSelector"].update(matchLabels={"app": "solver"}),
+    lambda r: policy(r, "ingress-controller-to-api")["spec"]["ingress"][0]["from"][0]["podSelector"]["matchLabels"].update(o="l"),
+)
+def challenges_are_reached(rendered):
+    """Where the API is reached from outside, the same controller reaches the pods in which cert-manager answers an authority,
+    by their label and at their port."""
+    if not rendered.of("Ingress", "Gateway"):
+        return
+    api = next(p for p in rendered.of("NetworkPolicy") if p["metadata"]["name"] == "ingress-controller-to-api")
+    solver = {"acme.cert-manager.io/http01-solver": "true"}
+    allowed = [
+        rule
+        for one in rendered.of("NetworkPolicy")
+        if one["spec"]["podSelector"].get("matchLabels") == solver
+        for rule in one["spec"].get("ingress", [])
+    ]
+    if [(rule["from"], [p["port"] for p in rule["ports"]]) for rule in allowed] != [(api["spec"]["ingress"][0]["from"], [8089])]:
+        yield f"they are reached by {allowed or 'nobody'}"
+
+
+@rule(
     "production",
     lambda r: policy(r, "ingress-controller-to-api")["spec"]["ingress"][0]["from"][0].pop("namespaceSelector"),
     lambda r: policy(r, "prometheus-to-private")["spec"]["ingress"][0]["from"].append({"namespaceSelector": {}}),
@@ -124,12 +148,18 @@ def neighbours_are_named(rendered):
     lambda r: policy(r, "worker-to-sources")["spec"]["egress"][0]["to"][0]["ipBlock"].update(cidr="10.0.0.0/7"),
 )
 def outside_is_not_inside(rendered):
-    """"Anywhere" means port 443 at public addresses, without the metadata service; other networks are narrow, at 5432."""
+    """"Anywhere" means port 443 at public addresses, without the metadata service; other networks are narrow, at 5432; a
+    node's cache of names is asked for names alone."""
     for one in rendered.of("NetworkPolicy"):
         for allowed in one["spec"].get("egress", []):
             ports = [port["port"] for port in allowed.get("ports", [])]
             for block in (peer["ipBlock"] for peer in allowed.get("to", []) if "ipBlock" in peer):
                 network = ipaddress.ip_network(block["cidr"])
+                # NodeLocal DNSCache at the pod's own node.
+                if str(network) == "169.254.20.10/32":
+                    if ports != [53, 53]:
+                        yield f"{one['metadata']['name']}: {network} at {ports}"
+                    continue
                 if network.prefixlen > 8:
                     if ports != [5432]:
                         yield f"{one['metadata']['name']}: {network} at {ports}"
@@ -152,6 +182,9 @@ def seconds(annotations: dict, name: str) -> int:
 BOUNDS = {"headgate-api": (262_144, 30), "headgate-admin": (16_777_216, 660)}
 SIZES = {"k": 1024, "m": 1024**2}
 
+# Seconds after which Headgate ends a connection on which nothing is asked: server.idle_timeout_s.
+IDLE = 75
+
 
 @rule(
     "alternatives",
@@ -161,9 +194,12 @@ SIZES = {"k": 1024, "m": 1024**2}
     lambda r: first_ingress(r)["metadata"]["annotations"].update({"nginx.ingress.kubernetes.io/proxy-body-size": "8k"}),
     lambda r: first_ingress(r)["metadata"]["annotations"].update({"nginx.ingress.kubernetes.io/proxy-read-timeout": "20"}),
     lambda r: first_ingress(r)["metadata"]["annotations"].pop("nginx.ingress.kubernetes.io/enable-access-log"),
+    lambda r: first_ingress(r)["metadata"]["annotations"].pop("nginx.ingress.kubernetes.io/proxy-next-upstream"),
+    lambda r: r.get("Ingress", "headgate-api")["metadata"]["annotations"].update({"nginx.ingress.kubernetes.io/limit-rps": "50"}),
 )
 def ingresses_lead_to_services(rendered):
-    """An Ingress leads to a Service's port, by TLS, within Headgate's own bounds, and writes no access log."""
+    """An Ingress leads to a Service's port, by TLS, within Headgate's own bounds, sends nothing twice, lets an address ask for
+    a thousand practices, and writes no access log."""
     for one in rendered.of("Ingress"):
         name, annotations = one["metadata"]["name"], one["metadata"]["annotations"]
         hosts = {rule["host"] for rule in one["spec"]["rules"]}
@@ -171,6 +207,11 @@ def ingresses_lead_to_services(rendered):
             yield f"{name}: TLS is not for {sorted(hosts)}"
         if annotations.get("nginx.ingress.kubernetes.io/enable-access-log") != "false":
             yield f"{name} logs query strings"
+        if annotations.get("nginx.ingress.kubernetes.io/proxy-next-upstream") != "off":
+            yield f"{name} sends a kick-off by GET twice"
+        for limit in ("limit-rps", "limit-connections"):
+            if int(annotations.get(f"nginx.ingress.kubernetes.io/{limit}", "1000")) < 300:
+                yield f"{name}: {limit} is too low for one address with many practices"
         for path in (path for rule in one["spec"]["rules"] for path in rule["http"]["paths"]):
             to = path["backend"]["service"]
             service = rendered.find("Service", to["name"])
@@ -185,15 +226,92 @@ def ingresses_lead_to_services(rendered):
                 yield f"{name} gives up before Headgate does"
 
 
+def listener(rendered: Rendered, name: str) -> dict:
+    return next(one for one in rendered.get("Gateway", "headgate-api")["spec"]["listeners"] if one["name"] == name)
+
+
+def route(rendered: Rendered, name: str = "headgate-api") -> dict:
+    return next(one for one in rendered.of("HTTPRoute") if one["metadata"]["name"] == name)["spec"]
+
+
+def covers(pattern: str, host: str) -> bool:
+    """Whether a listener's hostname lets a route's in."""
+    return pattern == host or (pattern.startswith("*.") and host.endswith(pattern[1:]))
+
+
+@rule(
+    "production",
+    lambda r: route(r)["rules"][0]["backendRefs"][0].update(name="nowhere"),
+    lambda r: route(r)["rules"][0]["backendRefs"][0].update(port=8081),
+    lambda r: route(r)["rules"][0]["timeouts"].update(request="15s"),
+    lambda r: route(r)["rules"][0].pop("timeouts"),
+    lambda r: route(r)["parentRefs"][1].update(sectionName="http"),
+    lambda r: route(r)["parentRefs"].pop(1),
+    lambda r: route(r, "headgate-api-redirect")["rules"][0].pop("filters"),
+    lambda r: listener(r, "https").update(hostname="other.example.org"),
+    lambda r: r.get("EnvoyProxy", "headgate-api")["spec"]["telemetry"]["accessLog"].update(disable=False),
+    lambda r: r.get("Gateway", "headgate-api")["spec"].pop("infrastructure"),
+    lambda r: r.get("BackendTrafficPolicy", "headgate-api")["spec"]["timeout"]["http"].update(connectionIdleTimeout="90s"),
+    lambda r: r.objects.remove(r.get("BackendTrafficPolicy", "headgate-api")),
+)
+def routes_lead_to_services(rendered):
+    """A route leads from a Gateway's listener to a Service's port, by TLS, within Headgate's own bounds; what comes without
+    TLS is sent away; no access log is written, and idle connections end before Headgate ends them."""
+    gateways = {one["metadata"]["name"]: one for one in rendered.of("Gateway")}
+    for one in rendered.of("HTTPRoute"):
+        name, spec = one["metadata"]["name"], one["spec"]
+        listeners = []
+        for parent in spec["parentRefs"]:
+            found = [
+                offered
+                for offered in gateways.get(parent["name"], {"spec": {"listeners": []}})["spec"]["listeners"]
+                if offered["name"] == parent.get("sectionName")
+            ]
+            if not found:
+                yield f"{name}: there is no listener {parent}"
+            listeners += found
+        for host in spec.get("hostnames", []):
+            if not any(covers(offered.get("hostname", host), host) for offered in listeners):
+                yield f"{name}: no listener takes {host}"
+        plain = any(offered["protocol"] != "HTTPS" for offered in listeners)
+        for step in spec["rules"]:
+            to = [f.get("requestRedirect", {}).get("scheme") for f in step.get("filters", [])]
+            if plain and (step.get("backendRefs") or to != ["https"]):
+                yield f"{name} takes what comes without TLS"
+            if plain:
+                continue
+            for backend in step["backendRefs"]:
+                service = rendered.find("Service", backend["name"])
+                if service is None or backend["port"] not in {port["port"] for port in service["spec"]["ports"]}:
+                    yield f"{name}: {backend} is no Service's port"
+                    continue
+                if int(step.get("timeouts", {}).get("request", "0s").removesuffix("s")) <= BOUNDS[backend["name"]][1]:
+                    yield f"{name} gives up before Headgate does"
+    for name, gateway in gateways.items():
+        reference = gateway["spec"].get("infrastructure", {}).get("parametersRef", {})
+        proxy = rendered.find(reference.get("kind", ""), reference.get("name", ""))
+        if proxy is None or proxy["spec"]["telemetry"]["accessLog"].get("disable") is not True:
+            yield f"{name} logs query strings"
+        idle = [
+            int(one["spec"]["timeout"]["http"]["connectionIdleTimeout"].removesuffix("s"))
+            for one in rendered.of("BackendTrafficPolicy")
+            if (("Gateway", name) in {(to["kind"], to["name"]) for to in one["spec"]["targetRefs"]})
+        ]
+        if not idle or max(idle) >= IDLE:
+            yield f"{name} keeps idle connections for {idle or 'ever'}, Headgate for {IDLE} s"
+
+
 @rule(
     "production",
     lambda r: r.get("ConfigMap", "headgate-config")["data"].update(HEADGATE__SERVER__PUBLIC_BASE_URL="https://other.example"),
     lambda r: r.get("ConfigMap", "headgate-config")["data"].update(HEADGATE__SERVER__FORWARDED_HOPS="0"),
-    lambda r: [r.objects.remove(i) for i in r.of("Ingress") if i["metadata"]["name"] == "headgate-api-practices"],
+    lambda r: route(r)["hostnames"].remove("*.fhir.example.org"),
 )
 def practices_are_reached_by_path_and_by_host(rendered):
-    """Where there is an Ingress, the public base URL is its host, one proxy is counted, and practices may have hosts."""
+    """Where there is an Ingress or a Gateway, the public base URL is its host, one proxy is counted, and practices may have
+    hosts."""
     hosts = {rule["host"] for one in rendered.of("Ingress") for rule in one["spec"]["rules"]}
+    hosts |= {host for one in rendered.of("HTTPRoute") for host in one["spec"].get("hostnames", [])}
     if not hosts:
         return
     config = rendered.get("ConfigMap", "headgate-config")["data"]
@@ -203,4 +321,4 @@ def practices_are_reached_by_path_and_by_host(rendered):
     if not any(host.startswith("*.") for host in hosts):
         yield "there is no wildcard for practices"
     if config["HEADGATE__SERVER__FORWARDED_HOPS"] != "1":
-        yield "the ingress controller is not counted in server.forwarded_hops"
+        yield "the proxy is not counted in server.forwarded_hops"

@@ -1,9 +1,9 @@
 """Rules about how many pods there are."""
 
-from rendered import Rendered, matches
-from rule import rule
+import tomllib
 
-QUERY = "SELECT waiting FROM headgate.runnable WHERE step = 'shard'"
+from rendered import ROOT, Rendered, matches
+from rule import rule
 
 
 def hpa(rendered: Rendered) -> dict:
@@ -70,9 +70,17 @@ def nodes_can_be_drained_one_pod_at_a_time(rendered):
             yield f"{workload.name} has the budgets {own}"
 
 
+def of_worker(rendered: Rendered, key: str) -> str:
+    """A setting of [worker] as the workers have it."""
+    given = rendered.environment(rendered.workload("headgate-worker")).get(f"HEADGATE__WORKER__{key.upper()}")
+    return given or str(tomllib.loads((ROOT / "config" / "default.toml").read_text())["worker"][key])
+
+
 @rule(
     "production",
     lambda r: keda(r)["spec"]["triggers"][0]["metadata"].update(query="SELECT count(*) FROM headgate.shard"),
+    lambda r: r.get("ConfigMap", "headgate-config")["data"].update(HEADGATE__WORKER__SHARDS_PER_APP="64"),
+    lambda r: r.get("ConfigMap", "headgate-config")["data"].pop("HEADGATE__WORKER__SHARDS_PER_PRACTICE"),
     lambda r: keda(r)["spec"]["triggers"][0]["authenticationRef"].update(name="nobody"),
     lambda r: r.get("TriggerAuthentication", "headgate-observer")["spec"]["secretTargetRef"][0].update(key="dsn"),
     lambda r: keda(r)["spec"]["triggers"][0]["metadata"].update(targetQueryValue="8"),
@@ -81,12 +89,14 @@ def nodes_can_be_drained_one_pod_at_a_time(rendered):
     ),
 )
 def keda_asks_one_question(rendered):
-    """KEDA asks how many shards are runnable, as the observer, and wants one worker for each worker.shards of them."""
+    """KEDA asks how many shards run or could within the workers' caps, as the observer, and wants one worker for each
+    worker.shards of them."""
     for scaled in rendered.of("ScaledObject"):
         for trigger in scaled["spec"]["triggers"]:
-            if trigger["metadata"]["query"] != QUERY:
-                yield f"asked is {trigger['metadata']['query']}"
-            shards = rendered.environment(rendered.workload("headgate-worker"))["HEADGATE__WORKER__SHARDS"]
+            caps = f"{of_worker(rendered, 'shards_per_practice')}, {of_worker(rendered, 'shards_per_app')}"
+            if trigger["metadata"]["query"] != f"SELECT headgate.demand({caps})":
+                yield f"asked is {trigger['metadata']['query']}, and the caps are {caps}"
+            shards = of_worker(rendered, "shards")
             if trigger["metadata"]["targetQueryValue"] != shards:
                 yield f"a worker takes {shards}, not {trigger['metadata']['targetQueryValue']}"
             authentication = rendered.find("TriggerAuthentication", trigger["authenticationRef"]["name"])
@@ -96,6 +106,23 @@ def keda_asks_one_question(rendered):
             for entry in authentication["spec"]["secretTargetRef"]:
                 if entry["name"] != "headgate-database-observer" or entry["key"] not in (rendered.keys("Secret", entry["name"]) or set()):
                     yield f"there is no {entry['key']} of {entry['name']}, or it is not the observer's"
+
+
+@rule(
+    "production",
+    lambda r: r.get("ConfigMap", "headgate-config")["data"].update(HEADGATE__WORKER__SHARDS_PER_APP="96"),
+    lambda r: r.get("ConfigMap", "headgate-config")["data"].update(HEADGATE__WORKER__SHARDS_PER_PRACTICE="64"),
+    lambda r: r.get("ConfigMap", "headgate-config")["data"].update(HEADGATE__WORKER__SHARDS_PER_APP="4"),
+)
+def caps_suit_the_fleet(rendered):
+    """Where workers scale, one app may use more hands than the smallest fleet has, and leaves some of the largest; a practice
+    may have no more than an app."""
+    for _, target, least, most in rendered.scalers():
+        if target != "headgate-worker" or rendered.name == "alternatives":
+            continue
+        hands, practice, app = (int(of_worker(rendered, key)) for key in ("shards", "shards_per_practice", "shards_per_app"))
+        if not least * hands < app < most * hands or practice > app:
+            yield f"{practice} of a practice and {app} of an app, of {least * hands} to {most * hands}"
 
 
 @rule("alternatives", lambda r: hpa(r)["spec"]["behavior"]["scaleDown"].update(stabilizationWindowSeconds=0))

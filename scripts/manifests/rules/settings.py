@@ -13,6 +13,9 @@ SECRETS = {
     "headgate-migrate": {"headgate-database-owner"},
 }
 
+# The ConfigMap with the certificate authorities of database servers.
+AUTHORITIES = "headgate-database-ca"
+
 # Variables of the libraries, not of Headgate.
 OTHERS = {"AWS_EC2_METADATA_DISABLED"}
 
@@ -93,6 +96,7 @@ def secrets_are_files(rendered):
     "production",
     lambda r: variable_of(r, "headgate-api", "HEADGATE__DATABASE__URL_FILE").update(value="/etc/headgate/database/dsn"),
     lambda r: r.get("ExternalSecret", "headgate-keys")["spec"]["data"][0].update(secretKey="key"),
+    lambda r: r.objects.remove(r.get("ExternalSecret", "headgate-keys")),
     lambda r: r.objects.remove(r.get("ExternalSecret", "headgate-sources")),
     lambda r: variable_of(r, "headgate-api", "HEADGATE__DATABASE__URL_FILE").update(value="/run/elsewhere/url"),
 )
@@ -101,7 +105,8 @@ def mounted_keys_exist(rendered):
     for workload in rendered.workloads:
         mounts = rendered.mounts(workload)
         for path, (kind, name) in mounts.items():
-            if rendered.keys(kind, name) is None:
+            # The bundle of authorities is made by hand where one is needed.
+            if rendered.keys(kind, name) is None and (name != AUTHORITIES or (kind, name) not in rendered.optional(workload)):
                 yield f"{workload.name}: nobody makes the {kind} {name} for {path}"
         files = {k: v for k, v in rendered.environment(workload).items() if k.endswith("_FILE") and v}
         for variable, file in files.items():
@@ -138,7 +143,35 @@ def nobody_has_anothers_secret(rendered):
         )
 
 
-@rule("production", lambda r: r.workload("headgate-worker").container["volumeMounts"].pop(1))
+def volume_of(rendered: Rendered, workload: str, name: str) -> dict:
+    return next(v for v in rendered.workload(workload).pod["volumes"] if v["name"] == name)
+
+
+@rule(
+    "production",
+    lambda r: volume_of(r, "headgate-worker", "sources")["secret"].pop("optional"),
+    lambda r: volume_of(r, "headgate-migrate", "database-ca")["configMap"].pop("optional"),
+    lambda r: r.workload("headgate-admin").container["volumeMounts"].pop(1),
+    lambda r: volume_of(r, "headgate-api", "database")["secret"].update(optional=True),
+)
+def pods_start_before_the_first_practice(rendered):
+    """Pods wait for no Secret of practices and for no authorities of databases, which may be missing, and start without
+    nothing else; whoever has a database's URL has the authorities at /etc/headgate/database-ca."""
+    for workload in rendered.ours:
+        mounted, optional = set(rendered.mounts(workload).values()), rendered.optional(workload)
+        if rendered.mounts(workload).get("/etc/headgate/database-ca") != ("ConfigMap", AUTHORITIES):
+            yield f"{workload.name} lacks the authorities"
+        may = {(kind, name) for kind, name in mounted if base_name(rendered, name) in ("headgate-sources", AUTHORITIES)}
+        if optional != may:
+            yield f"{workload.name}: {sorted(optional ^ may)}"
+
+
+@rule(
+    "production",
+    lambda r: r.workload("headgate-worker").container.update(
+        volumeMounts=[m for m in r.workload("headgate-worker").container["volumeMounts"] if m["name"] != "sources"]
+    ),
+)
 def workers_find_the_sources(rendered):
     """The DSNs of practices are at /etc/headgate/sources of the workers, and nowhere else."""
     for workload in rendered.ours:

@@ -261,9 +261,11 @@ def a_worker_has_room_for_its_buffer(rendered):
     lambda r: worker(r).pod["topologySpreadConstraints"].pop(0),
     lambda r: api(r).pod["topologySpreadConstraints"][1]["labelSelector"]["matchLabels"].update(other="label"),
     lambda r: api(r).pod.update(priorityClassName="other"),
+    lambda r: worker(r).pod["topologySpreadConstraints"][0].pop("nodeTaintsPolicy"),
 )
 def pods_are_spread_and_have_a_priority(rendered):
-    """Pods of a Deployment are spread over zones and nodes by their own labels, and have a priority that exists."""
+    """Pods of a Deployment are spread over zones and nodes by their own labels, and have a priority that exists; where they
+    wait rather than crowd, a zone that is lost does not count."""
     for workload in rendered.ours:
         priority = workload.pod.get("priorityClassName")
         if rendered.find("PriorityClass", priority) is None:
@@ -274,6 +276,9 @@ def pods_are_spread_and_have_a_priority(rendered):
         over = {one["topologyKey"] for one in spread if matches(one["labelSelector"], workload.labels)}
         if over != {"topology.kubernetes.io/zone", "kubernetes.io/hostname"}:
             yield f"{workload.name} is spread over {sorted(over) or 'nothing'}"
+        for one in spread:
+            if one["whenUnsatisfiable"] == "DoNotSchedule" and one.get("nodeTaintsPolicy") != "Honor":
+                yield f"{workload.name} waits for zones that are lost"
 
 
 @rule(

@@ -182,9 +182,103 @@ async fn the_observer_may_ask_how_much_is_runnable_and_read_nothing() {
     // Nobody else without a role of ours may ask.
     sqlx::raw_sql("CREATE ROLE stranger LOGIN").execute(&owner.pool).await.unwrap();
     let stranger = connect(&cluster, "stranger").await;
-    assert_eq!(refused(&stranger, 1, "SELECT * FROM headgate.runnable()").await, insufficient);
+    for statement in ["SELECT * FROM headgate.runnable()", "SELECT headgate.demand(4, 4)"] {
+        assert_eq!(refused(&stranger, 1, statement).await, insufficient, "{statement}");
+    }
 
     for store in [owner, observer, stranger] {
+        store.close().await;
+    }
+    cluster.stop().await.unwrap();
+}
+
+/// The query of the manifest that scales the workers, word for word.
+fn scaling_query() -> &'static str {
+    let manifest = include_str!("../../../../deploy/kubernetes/components/worker-keda/scaling.yaml");
+    let line = manifest.lines().find_map(|line| line.trim().strip_prefix("query: ")).unwrap();
+    line.trim_matches('"')
+}
+
+/// Apps and practices by number; app A at practice P has an export of these shards: under a lease, ready.
+async fn insert_shards(owner: &Store, at: &[(i32, i32, i32, i32)]) {
+    sqlx::raw_sql(
+        "INSERT INTO headgate.practice (practice_number, slug, name, base_url, source_dsn_ref, s3_prefix)
+             SELECT n, 'p' || n, 'P', 'https://fhir.example/' || n, 'env:X', 'p/' || n FROM generate_series(1, 9) n;
+         INSERT INTO headgate.vendor (vendor_id, name, contact_email) VALUES (gen_random_uuid(), 'V', 'v@v.example');
+         INSERT INTO headgate.app (client_id, vendor_id, name, scopes, security_contact)
+             SELECT 'fhir' || lpad(n::text, 50, '0'), vendor_id, 'A', 'system/*.rs', 's@v.example'
+               FROM headgate.vendor, generate_series(1, 9) n",
+    )
+    .execute(&owner.pool)
+    .await
+    .unwrap();
+    for (practice, app, leased, ready) in at {
+        sqlx::query(
+            "WITH consent AS (
+                 INSERT INTO headgate.consent (practice_number, consent_id, client_id, scopes, granted_by)
+                 SELECT $1, gen_random_uuid(), 'fhir' || lpad($2::text, 50, '0'), 'system/*.rs', 'me' RETURNING *),
+             export AS (
+                 INSERT INTO headgate.export (practice_number, export_id, client_id, consent_id, level, request_url, types,
+                                              state, transaction_time, accepted_under)
+                 SELECT practice_number, md5($1 || ' ' || $2), client_id, consent_id, 'system', 'https://fhir.example',
+                        '{Patient}', 'running', now(), consent_id FROM consent RETURNING *),
+             stream AS (
+                 INSERT INTO headgate.export_stream (practice_number, export_id, stream, resource_type, relation, access_path)
+                 SELECT practice_number, export_id, 1, 'Patient', '{}', 'all' FROM export RETURNING *)
+             INSERT INTO headgate.shard (practice_number, export_id, stream, shard, slice, planned_rows, first_number,
+                                         number_count, state, lease_token, lease_expires_at)
+             SELECT practice_number, export_id, 1, n, '{}', 1, n, 1, CASE WHEN n > $3 THEN 'ready' ELSE 'leased' END,
+                    CASE WHEN n <= $3 THEN gen_random_uuid() END, CASE WHEN n <= $3 THEN now() + interval '1 h' END
+               FROM stream, generate_series(1, $3 + $4) n",
+        )
+        .bind(practice)
+        .bind(app)
+        .bind(leased)
+        .bind(ready)
+        .execute(&owner.pool)
+        .await
+        .unwrap();
+    }
+}
+
+#[tokio::test]
+async fn the_query_that_scales_the_workers_counts_what_runs_and_what_could_within_the_caps() {
+    let cluster = Cluster::start(Options::default()).await.unwrap();
+    let owner = Store::connect(&cluster.url("postgres"), 4, Duration::from_secs(10)).await.unwrap();
+    owner.migrate().await.unwrap();
+    assert!(owner.grant_roles(&roles(), true).await.unwrap().observer);
+    let observer = connect(&cluster, "headgate_observer").await;
+    let asked = async |query: &str| {
+        let query = AssertSqlSafe(query.to_owned());
+        sqlx::query_scalar::<_, i64>(query).fetch_one(&observer.pool).await.unwrap()
+    };
+    assert_eq!(asked(scaling_query()).await, 0);
+
+    insert_shards(&owner, &[(1, 1, 1, 9), (2, 1, 2, 0), (3, 1, 3, 1), (1, 2, 0, 9), (4, 3, 5, 0)]).await;
+    assert_eq!(asked(scaling_query()).await, 8 + 2 + 4 + 5, "practice 1 may have eight of its nineteen");
+    for (caps, demand, why) in [
+        ("100, 100", 30, "all that run or wait"),
+        ("4, 100", 4 + 2 + 4 + 5, "the five that run at practice 4 run, whatever the cap"),
+        ("100, 10", 10 + 9 + 5, "the first app may have ten"),
+        ("1, 1", 1 + 2 + 3 + 5, "nothing more, and nobody has to go"),
+        ("100, 6", 6 + 6 + 5, "the first app runs six already"),
+    ] {
+        assert_eq!(asked(&format!("SELECT headgate.demand({caps})")).await, demand, "{caps}: {why}");
+    }
+
+    // What waits at a paused practice, or not yet again, waits for no worker; what runs there has one.
+    let set = async |statement: &'static str| sqlx::raw_sql(statement).execute(&owner.pool).await.unwrap();
+    set("UPDATE headgate.practice SET paused_at = now() WHERE practice_number = 1").await;
+    assert_eq!(asked(scaling_query()).await, 1 + 2 + 4 + 5);
+    set("UPDATE headgate.practice SET suspended_at = now() WHERE practice_number = 3").await;
+    assert_eq!(asked(scaling_query()).await, 1 + 2 + 3 + 5);
+    set("UPDATE headgate.shard SET lease_expires_at = now() WHERE practice_number = 4 AND shard = 1;
+         UPDATE headgate.shard SET lease_expires_at = now(), retry_at = now() + interval '1 h'
+          WHERE practice_number = 4 AND shard = 2")
+    .await;
+    assert_eq!(asked(scaling_query()).await, 1 + 2 + 3 + 4, "of an expired lease it waits, unless it rests");
+
+    for store in [owner, observer] {
         store.close().await;
     }
     cluster.stop().await.unwrap();
