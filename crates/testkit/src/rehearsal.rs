@@ -137,8 +137,12 @@ impl Rehearsal {
         let begun = Instant::now();
         let scene = self.script.scenes.remove(alert).unwrap_or_default();
         if let Some(begin) = &scene.begin {
+            // What another scene left behind would pass for this one's.
+            if !self.desk.prometheus.waits(alert, false, SEEN_WITHIN).await? {
+                self.fail(anyhow::anyhow!("the condition of {alert} holds before it is produced"))?;
+            }
             let seen = match self.play(alert, begin).await {
-                Ok(()) => self.desk.prometheus.sees(alert, SEEN_WITHIN).await?,
+                Ok(()) => self.desk.prometheus.waits(alert, true, SEEN_WITHIN).await?,
                 Err(error) => self.fail(error).map(|()| false)?,
             };
             self.say(&format!("{alert}: {}", if seen { "its condition holds" } else { "NOT SEEN" }));

@@ -1,9 +1,14 @@
 //! A page of console blocks: lines that begin with `$ ` are commands, those with `> ` continue them, and the lines below
-//! are what they print. Blocks of other kinds are for reading.
+//! are what they print. A block of the kind `sh run` is one command that prints nothing, to be copied as it is. Blocks of
+//! other kinds are for reading.
 
 use anyhow::{Result, ensure};
 
 const FENCE: &str = "```";
+
+/// The kinds of block that are run.
+const CONSOLE: &str = "console";
+const SCRIPT: &str = "sh run";
 
 /// One console block.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,10 +45,12 @@ pub fn blocks(markdown: &str) -> Result<Vec<Block>> {
         let Some(kind) = line.strip_prefix(FENCE) else { continue };
         let body: Vec<&str> =
             lines.by_ref().map(|(_, line)| line).take_while(|line| *line != FENCE).collect();
-        if kind == "console" {
-            let commands = commands(&body, number + 1)?;
-            found.push(Block { heading: heading.clone(), line: number + 1, commands });
-        }
+        let commands = match kind {
+            CONSOLE => commands(&body, number + 1)?,
+            SCRIPT => vec![Command { script: body.join("\n"), prints: String::new() }],
+            _ => continue,
+        };
+        found.push(Block { heading: heading.clone(), line: number + 1, commands });
     }
     Ok(found)
 }
@@ -95,13 +102,12 @@ pub fn with_outputs(markdown: &str, blocks: &[Block], printed: &[Vec<String>]) -
     let mut lines = markdown.lines();
     while let Some(line) = lines.next() {
         page.extend([line, "\n"]);
-        if !line.starts_with(FENCE) {
-            continue;
-        }
+        let Some(kind) = line.strip_prefix(FENCE) else { continue };
         let body: Vec<&str> = lines.by_ref().take_while(|line| *line != FENCE).collect();
-        match if line == "```console" { blocks.next() } else { None } {
-            Some((block, printed)) => page.push_str(&console(block, printed)),
-            None => body.iter().for_each(|line| page.extend([line, "\n"])),
+        let block = if matches!(kind, CONSOLE | SCRIPT) { blocks.next() } else { None };
+        match block {
+            Some((block, printed)) if kind == CONSOLE => page.push_str(&console(block, printed)),
+            _ => body.iter().for_each(|line| page.extend([line, "\n"])),
         }
         page.extend([FENCE, "\n"]);
     }
@@ -136,6 +142,16 @@ mod tests {
         assert_eq!(headings(PAGE, "Headgate"), ["HeadgateD"]);
         assert!(super::blocks("```console\n1\n```\n").is_err());
         assert!(super::blocks("```console\n```\n").is_err());
+    }
+
+    #[test]
+    fn a_script_is_run_as_it_stands_and_stays_so() {
+        const PAGE: &str = "## F\n```sh run\nf() {\n  one\n}\n```\n```sh\nno\n```\n```console\n$ f\n1\n```\n";
+        let found = blocks(PAGE).unwrap();
+        assert_eq!(found[0].commands[0].script, "f() {\n  one\n}");
+        assert_eq!((found.len(), found[0].line), (2, 2));
+        let page = with_outputs(PAGE, &found, &[vec!["x".to_owned()], vec!["2".to_owned()]]);
+        assert_eq!(page, PAGE.replace("1\n", "2\n"));
     }
 
     #[test]

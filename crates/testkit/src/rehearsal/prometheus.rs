@@ -79,21 +79,25 @@ impl Prometheus {
     /// # Errors
     /// When the question is not answered.
     pub async fn has_seen(&self, alert: &str, seconds: u64) -> Result<bool> {
-        let query = format!("count_over_time(ALERTS{{alertname=\"{alert}\"}}[{}s])", seconds.max(1));
+        self.finds(format!("count_over_time(ALERTS{{alertname=\"{alert}\"}}[{}s])", seconds.max(1))).await
+    }
+
+    async fn finds(&self, query: String) -> Result<bool> {
         let url = Url::parse_with_params(&format!("{}/api/v1/query", self.url), [("query", query)])?;
         let answer: Value = self.http.get(url).send().await?.json().await?;
         ensure!(answer["status"] == "success", "prometheus answers {answer}");
         Ok(answer["data"]["result"].as_array().is_some_and(|found| !found.is_empty()))
     }
 
-    /// Waits until the condition of an alert holds.
+    /// Waits until the condition of an alert holds, or, with `false`, until it does not; whether that came in time.
     ///
     /// # Errors
     /// When the question is not answered.
-    pub async fn sees(&self, alert: &str, within: Duration) -> Result<bool> {
+    pub async fn waits(&self, alert: &str, holds: bool, within: Duration) -> Result<bool> {
         let until = Instant::now() + within;
         loop {
-            if self.has_seen(alert, 2).await? {
+            // Of now: Prometheus marks the end of what no longer holds.
+            if self.finds(format!("ALERTS{{alertname=\"{alert}\"}}")).await? == holds {
                 return Ok(true);
             }
             if Instant::now() > until {
