@@ -27,8 +27,8 @@ impl Scene {
             .run(
                 "INSERT INTO headgate.practice (practice_number, slug, name, base_url, source_dsn_ref, s3_prefix)
                  SELECT n, 'p' || n, 'P', 'https://fhir.example/' || n, 'env:X', 'p/' || n FROM generate_series(1, 2) n;
-                 INSERT INTO headgate.source_catalog (practice_number, refreshed_at)
-                 SELECT n, clock_timestamp() FROM generate_series(1, 2) n;
+                 INSERT INTO headgate.source_catalog (practice_number, requested_at, refreshed_at)
+                 SELECT n, now() - interval '1 hour', now() FROM generate_series(1, 2) n;
                  INSERT INTO headgate.vendor (vendor_id, name, contact_email)
                  VALUES ('00000000-0000-0000-0000-000000000001', 'V', 'v@v.example');
                  INSERT INTO headgate.app (client_id, vendor_id, name, scopes, security_contact)

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use headgate_testkit::{Level, Process, Settings};
 
 use crate::relay::Relay;
-use crate::world::{World, eventually, options};
+use crate::world::{World, eventually};
 
 /// What a worker tells of itself now: the value of a series whose name and labels begin so, if it is there.
 async fn told(world: &World, worker: &Process, series: &str) -> Result<Option<f64>> {
@@ -22,7 +22,8 @@ const OF_FLEET: &str = "export_checkpoint_age_seconds";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_whose_connections_are_dead_says_so_and_works_again_on_new_ones() -> Result<()> {
-    let world = World::of(options().workers(0)).await?;
+    let mut world = World::new().await?;
+    assert!(world.app.worker(0).terminate().await?.success(), "only one worker is to be there");
     for n in 1..=3 {
         let id = format!("p{n}");
         world.practice.insert("Patient", &id, Some(&id)).await?;

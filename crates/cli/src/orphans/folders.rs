@@ -127,7 +127,7 @@ pub async fn of_practice(
             let (name, is_folder) = rest.split_once('/').map_or((rest, false), |(name, _)| (name, true));
             let is_others =
                 is_folder && others.iter().any(|other| other.starts_with(&format!("{own}{name}/")));
-            if !is_others && !(is_folder && name == DOCTOR) {
+            if !(is_others || is_folder && name == DOCTOR) {
                 // A folder and an object may have the same name.
                 let key = if is_folder { format!("{name}/") } else { name.to_owned() };
                 found.entry(key).or_insert_with(|| Folder::new(record, name, is_folder)).add(&object);

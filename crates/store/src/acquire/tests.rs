@@ -3,9 +3,6 @@ use uuid::Uuid;
 use super::*;
 use crate::scene::Scene;
 
-const PAUSE_OF_THE_PRACTICE: &str =
-    "UPDATE headgate.practice SET resumed_at = NULL WHERE practice_number = 1";
-
 async fn take_shard(scene: &Scene) -> ShardLease {
     scene.store.acquire_shard(Uuid::new_v4(), &Scene::limits()).await.unwrap().expect("a shard")
 }
@@ -47,16 +44,16 @@ async fn time_in_which_work_was_held_back_is_no_waiting() {
         }
         assert!(take_shard(&scene).await.waited.unwrap() < Duration::from_secs(60), "fleet: {fleet}");
         // The end of a pause that there was not is none; and a former version does not note it.
-        let noted =
-            scene.ask("SELECT max(resumed_at) FROM headgate.resumption WHERE practice_number = 1").await;
+        let resumed = "SELECT resumed_at FROM headgate.resumption WHERE practice_number = 1";
+        let noted = scene.ask(resumed).await;
         scene.store.unpause_practice(Scene::practice(), None, &Scene::audit("test")).await.unwrap();
         scene.store.resume_fleet(&Scene::audit("test")).await.unwrap();
-        assert_eq!(
-            scene.ask("SELECT max(resumed_at) FROM headgate.resumption WHERE practice_number = 1").await,
-            noted
-        );
-        scene.run(PAUSE_OF_THE_PRACTICE).await;
-        scene.run("UPDATE headgate.fleet SET resumed_at = NULL").await;
+        assert_eq!(scene.ask(resumed).await, noted);
+        scene
+            .run(
+                "UPDATE headgate.practice SET resumed_at = NULL; UPDATE headgate.fleet SET resumed_at = NULL",
+            )
+            .await;
         assert!(take_shard(&scene).await.waited.unwrap() >= Duration::from_secs(7200));
 
         // What is completed after the pause took as long as it took, and is not late for it.

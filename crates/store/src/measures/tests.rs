@@ -27,7 +27,7 @@ async fn what_is_asked_all_the_time_reads_no_export_that_is_over_and_no_old_seal
     scene.run(
         "INSERT INTO headgate.export (practice_number, export_id, client_id, consent_id, accepted_under, level,
              request_url, types, state, transaction_time, accepted_at, ended_at, purged_at)
-         SELECT 1, lpad(to_hex(n), 32, 'a'), client_id, consent_id, consent_id, 'system', request_url, types, 'expired',
+         SELECT 1, 'f' || lpad(to_hex(n), 31, '0'), client_id, consent_id, consent_id, 'system', request_url, types, 'expired',
                 now(), now() - interval '30 days', now() - interval '20 days', now() - interval '20 days'
            FROM headgate.export, generate_series(1, 20000) n WHERE state = 'accepted';
          INSERT INTO headgate.audit_seal (seal_number, first_id, last_id, events, digest, previous, hash, key_id, mac)
