@@ -35,26 +35,45 @@ struct Walk {
     surface: Surface,
     operation: &'static str,
     practice: Option<PracticeNumber>,
+    method: Method,
     span: Span,
 }
 
 impl Walk {
     /// Notes what is asked for, and begins its span.
-    fn to(&mut self, operation: &'static str, method: &Method) -> Span {
+    fn to(&mut self, operation: &'static str) -> Span {
         self.operation = operation;
-        self.span = measure::span(method, operation);
+        self.span = measure::span(&self.method, operation);
         self.span.clone()
+    }
+
+    /// What cannot be answered for want of the database is counted as what it was, wherever its base URL ends.
+    fn guess(&mut self, path: &str, state: &ApiState) {
+        if self.operation == "none"
+            && let Some(operation) = Operation::at_end_of(path, state.config().own_token_path())
+        {
+            self.to(operation.name());
+        }
     }
 }
 
 async fn serve(State(state): State<ApiState>, request: Request) -> Response {
     let started = Instant::now();
-    let method = request.method().clone();
+    let (method, uri) = (request.method().clone(), request.uri().clone());
     let _active = Active::on("public", &method);
-    let mut walk = Walk { surface: Surface::Fhir, operation: "none", practice: None, span: Span::none() };
+    let mut walk = Walk {
+        surface: Surface::Fhir,
+        operation: "none",
+        practice: None,
+        method: method.clone(),
+        span: Span::none(),
+    };
     let within = state.config().request_timeout;
     let answer = tokio::time::timeout(within, dispatch(&state, request, &mut walk)).await;
-    let answer = answer.unwrap_or(Err(ApiError::TookTooLong));
+    let answer = answer.unwrap_or_else(|_late| {
+        walk.guess(uri.path(), &state);
+        Err(ApiError::TookTooLong)
+    });
     // What is logged of a request belongs to its trace.
     walk.span.clone().in_scope(|| tell(&walk, &method, started, answer))
 }
@@ -86,18 +105,18 @@ async fn dispatch(state: &ApiState, request: Request, walk: &mut Walk) -> Result
         if let Some(token_path) = state.config().own_token_path() {
             if let Some(operation) = Operation::of_tokens(path, token_path) {
                 walk.surface = operation.surface();
-                let span = walk.to(operation.name(), &request.method);
+                let span = walk.to(operation.name());
                 operation.check_method(&request.method)?;
                 return of_tokens(state, &operation, Endpoint::Shared, &request, body).instrument(span).await;
             }
             if path == beside(token_path, "certs") {
-                walk.to("jwks", &request.method);
+                walk.to("jwks");
                 route::check(&request.method, "GET, HEAD")?;
                 return Ok(jwks::show(state));
             }
         }
         if path == endpoints::PATH {
-            let span = walk.to("endpoints", &request.method);
+            let span = walk.to("endpoints");
             route::check(&request.method, "GET, HEAD")?;
             return endpoints::show(state).instrument(span).await;
         }
@@ -105,16 +124,13 @@ async fn dispatch(state: &ApiState, request: Request, walk: &mut Walk) -> Result
     let (practice, rest) = match resolve(state, &authority, path).await {
         // Of a practice whose base URL has a path, or of several.
         Err(ApiError::NoSuchPlace) if path == smart_configuration::PATH => {
-            let span = walk.to("smart_configuration", &request.method);
+            let span = walk.to("smart_configuration");
             route::check(&request.method, "GET, HEAD")?;
             return smart_configuration::show_at_origin(state, &authority).instrument(span).await;
         }
         Err(ApiError::NoSuchPlace) => return Err(ApiError::NoSuchPlace),
         Err(error) => {
-            // What cannot be answered for want of the database is counted as what it was, wherever its base URL ends.
-            if let Some(operation) = Operation::at_end_of(path, state.config().own_token_path()) {
-                walk.to(operation.name(), &request.method);
-            }
+            walk.guess(path, state);
             return Err(error);
         }
         Ok(found) => found,
@@ -122,7 +138,7 @@ async fn dispatch(state: &ApiState, request: Request, walk: &mut Walk) -> Result
     walk.practice = Some(practice.number);
     let operation = Operation::at(rest, state.config().own_token_path()).ok_or(ApiError::NoSuchPlace)?;
     walk.surface = operation.surface();
-    let span = walk.to(operation.name(), &request.method);
+    let span = walk.to(operation.name());
     operation.check_method(&request.method)?;
     of_practice(state, &practice, operation, rest, &request, body).instrument(span).await
 }

@@ -36,7 +36,7 @@ use opentelemetry_otlp::ExporterBuildError;
 use opentelemetry_sdk::logs::SdkLoggerProvider;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing_subscriber::Layer as _;
-use tracing_subscriber::filter::{FilterExt as _, ParseError, filter_fn};
+use tracing_subscriber::filter::{FilterExt as _, ParseError, dynamic_filter_fn};
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry;
@@ -135,7 +135,10 @@ fn begin(start: &Start<'_>, to: BoxMakeWriter, colours: bool) -> Result<(), Tele
     let lines = logs::lines(start.log, to, colours);
     registry()
         .with(lines.with_filter(filter.clone()))
-        .with(records.map(|records| records.with_filter(filter.clone().and(filter_fn(logs::may_be_sent)))))
+        .with(records.map(|records| {
+            records
+                .with_filter(filter.clone().and(dynamic_filter_fn(|metadata, _| logs::may_be_sent(metadata))))
+        }))
         .with(spans)
         .with(statements::layer())
         .try_init()?;

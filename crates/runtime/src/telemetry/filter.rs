@@ -91,7 +91,9 @@ impl<S: Subscriber> Filter<S> for LogFilter {
     }
 
     fn callsite_enabled(&self, metadata: &'static Metadata<'static>) -> Interest {
-        if self.lets_pass(metadata) { Interest::always() } else { Interest::never() }
+        // Never `always`: the answer that a library got who asked whether it is heard (`enabled!`), and then said nothing, is
+        // kept by the thread, and would be taken for that of the next line which does not ask.
+        if self.lets_pass(metadata) { Interest::sometimes() } else { Interest::never() }
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
@@ -122,6 +124,20 @@ mod tests {
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
+    }
+
+    #[test]
+    fn a_library_that_asks_and_says_nothing_swallows_no_line() {
+        let (lines, filter) = (Lines::default(), LogFilter::new("info").unwrap());
+        let to = lines.clone();
+        let layer = fmt::layer().with_writer(move || to.clone()).with_filter(filter);
+        tracing::subscriber::with_default(registry().with(layer), || {
+            for _ in 0..2 {
+                assert!(!tracing::enabled!(target: "sqlx::query", tracing::Level::DEBUG));
+                tracing::info!(target: "headgate_worker", "heard");
+            }
+        });
+        assert_eq!(String::from_utf8(lines.0.lock().unwrap().clone()).unwrap().lines().count(), 2);
     }
 
     #[test]

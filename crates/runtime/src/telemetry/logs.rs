@@ -55,9 +55,13 @@ pub(super) fn may_be_sent(metadata: &Metadata<'_>) -> bool {
     !SENDING.iter().any(|library| metadata.target().starts_with(library))
 }
 
+/// Where it logs slow statements, with their whole text. Traces and metrics have them by their names.
+const STATEMENTS: &str = "sqlx::query";
+
 /// Whether lines of this level and origin may be logged at all.
 pub(super) fn is_harmless(level: Level, target: &str) -> bool {
-    target.starts_with("headgate") || (level <= Level::INFO && !target.starts_with(SERVER_NOTICES))
+    let speaks_of_rows = target.starts_with(SERVER_NOTICES) || target.starts_with(STATEMENTS);
+    target.starts_with("headgate") || (level <= Level::INFO && !speaks_of_rows)
 }
 
 /// Replaces the message that a panic prints by a line of the log without the payload.
@@ -78,6 +82,7 @@ mod tests {
         assert!(is_harmless(Level::TRACE, "headgate_worker::shard"));
         assert!(is_harmless(Level::INFO, "aws_config"));
         assert!(!is_harmless(Level::DEBUG, "aws_smithy_runtime::client"));
+        assert!(!is_harmless(Level::WARN, "sqlx::query"));
         assert!(!is_harmless(Level::WARN, "sqlx::postgres::notice"));
     }
 }

@@ -12,7 +12,7 @@ use opentelemetry::{Context, KeyValue, global};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::Layer;
-use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::filter::dynamic_filter_fn;
 use tracing_subscriber::layer;
 use tracing_subscriber::registry::LookupSpan;
 
@@ -21,7 +21,7 @@ const STATEMENTS: &str = "sqlx::query";
 
 /// The layer that hears of statements and of nothing else.
 pub(super) fn layer<S: Subscriber + for<'a> LookupSpan<'a>>() -> impl Layer<S> {
-    Statements.with_filter(filter_fn(is_statement))
+    Statements.with_filter(dynamic_filter_fn(|metadata, _| is_statement(metadata)))
 }
 
 fn is_statement(metadata: &Metadata<'_>) -> bool {
