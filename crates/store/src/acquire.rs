@@ -90,6 +90,8 @@ pub struct RefreshLease {
     pub token: Uuid,
     /// Acquisitions without success, this one included.
     pub attempts: i32,
+    /// When it was taken: what is asked for later is not answered by it.
+    pub taken_at: DateTime<Utc>,
 }
 
 /// A lease of a shard, with everything needed to read it.
@@ -330,7 +332,7 @@ impl Store {
                       AND (lease_token IS NULL OR lease_expires_at <= clock_timestamp())
                       AND (retry_at IS NULL OR retry_at <= clock_timestamp())
                     ORDER BY requested_at LIMIT 1 FOR UPDATE SKIP LOCKED)
-            RETURNING practice_number, lease_token AS "lease_token!", attempts"#,
+            RETURNING practice_number, lease_token AS "lease_token!", attempts, clock_timestamp() AS "taken_at!""#,
             worker,
             interval(limits.lease),
         )

@@ -11,8 +11,9 @@ use crate::error::number;
 use crate::{Error, Result, Store};
 
 impl Store {
-    /// Stores a catalogue and the source's groups (id and number of members), and gives the lease back. Where types, columns or mapping are others than before,
-    /// that is noted with its time.
+    /// Stores a catalogue and the source's groups (id and number of members), and gives the lease back. Where types, columns
+    /// or mapping are others than before, that is noted with its time. It is as of when the lease was taken: what was asked
+    /// for since is still to be done.
     ///
     /// # Errors
     /// [`Error::LeaseLost`]; or when the database fails.
@@ -29,12 +30,13 @@ impl Store {
                 SET changed_at = CASE WHEN catalog -> 'relations' IS DISTINCT FROM $3::jsonb -> 'relations'
                                        AND catalog IS NOT NULL
                                       THEN clock_timestamp() ELSE changed_at END,
-                    catalog = $3, refreshed_at = clock_timestamp(), failure = NULL, attempts = 0, retry_at = NULL,
+                    catalog = $3, refreshed_at = $4, failure = NULL, attempts = 0, retry_at = NULL,
                     lease_token = NULL, lease_expires_at = NULL, lease_worker = NULL
               WHERE practice_number = $1 AND lease_token = $2 AND lease_expires_at > clock_timestamp()",
             lease.practice.get(),
             lease.token,
             catalog,
+            lease.taken_at,
         )
         .execute(&mut *tx)
         .await?;

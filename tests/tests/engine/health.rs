@@ -195,7 +195,8 @@ async fn a_request_that_takes_too_long_is_answered_measured_and_logged() -> Resu
         .sum();
     assert_eq!(counted, late, "{metrics}");
     let log = hurried.process().log();
-    assert!(log.lines().any(|line| line.contains("took_too_long") && line.contains("trace_id")), "{log}");
+    let named = |line: &str| line.contains("took_too_long") && line.contains("\"operation\":\"metadata\"");
+    assert!(log.lines().any(|line| named(line) && line.contains("\"span\"")), "{log}");
     assert!(
         metrics.lines().any(|line| line.starts_with("process_ready") && line.ends_with(" 1")),
         "{metrics}"

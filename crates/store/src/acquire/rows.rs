@@ -60,6 +60,7 @@ pub(super) struct RefreshRow {
     pub(super) practice_number: i64,
     pub(super) lease_token: Uuid,
     pub(super) attempts: i32,
+    pub(super) taken_at: DateTime<Utc>,
 }
 
 impl TryFrom<RefreshRow> for RefreshLease {
@@ -69,6 +70,7 @@ impl TryFrom<RefreshRow> for RefreshLease {
         Ok(Self {
             practice: practice(row.practice_number, "source_catalog")?,
             token: row.lease_token,
+            taken_at: row.taken_at,
             attempts: row.attempts,
         })
     }
