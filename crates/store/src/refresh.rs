@@ -106,3 +106,6 @@ async fn replace_groups(
     .await?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
