@@ -1,10 +1,10 @@
 //! The scheduler: what a worker does next.
 //!
 //! Steps of exports (plan, finish, purge) and refreshes are few and short: the oldest due one is taken with
-//! `SKIP LOCKED`. Sweeps are many once a day, and nobody waits for them: they come last. Shards are the
-//! work: the practice with the fewest running shards goes first, then the app, so that a huge practice cannot starve small ones, whatever worker asks. Choosing the fairest
-//! needs a settled count, so shard acquisitions queue on one advisory lock, taken in a statement of its
-//! own: the choosing statement then sees everything that was chosen before.
+//! `SKIP LOCKED`. Sweeps are many once a day, and nobody waits for them: they come last. Shards are the work: the
+//! practice with the fewest running shards goes first, then the app, so that a huge practice cannot starve small ones,
+//! whatever worker asks. Choosing the fairest needs a settled count, so shard acquisitions queue on one advisory lock,
+//! taken in a statement of its own: the choosing statement then sees everything that was chosen before.
 //!
 //! Acquiring counts an attempt, grows the fence and draws a new token. An expired lease is as good as none.
 //!

@@ -284,6 +284,7 @@ mod tests {
         tokio::time::sleep(TICK + TICK / 2).await;
         assert_eq!(heartbeat.last.load(Ordering::Relaxed), last);
     }
+
     #[tokio::test]
     async fn a_lease_that_was_stopped_is_not_lost_and_one_that_is_not_renewed_is() {
         let (lease, now) = (Duration::from_secs(30), Instant::now());
