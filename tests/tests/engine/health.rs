@@ -197,10 +197,12 @@ async fn a_request_that_takes_too_long_is_answered_measured_and_logged() -> Resu
     let log = hurried.process().log();
     let named = |line: &str| line.contains("took_too_long") && line.contains("\"operation\":\"metadata\"");
     assert!(log.lines().any(|line| named(line) && line.contains("\"span\"")), "{log}");
-    assert!(
-        metrics.lines().any(|line| line.starts_with("process_ready") && line.ends_with(" 1")),
-        "{metrics}"
-    );
+    eventually("it is measured that it is ready", async || {
+        let metrics =
+            app.http().get(format!("http://127.0.0.1:{private}/metrics")).send().await?.text().await?;
+        Ok(metrics.lines().any(|line| line.starts_with("process_ready") && line.ends_with(" 1")))
+    })
+    .await?;
     app.stop().await;
     Ok(())
 }
