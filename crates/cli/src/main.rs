@@ -20,6 +20,7 @@ mod orphans;
 mod output;
 mod private_file;
 mod source;
+mod time_span;
 mod token;
 mod worker;
 

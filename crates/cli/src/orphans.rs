@@ -4,7 +4,6 @@
 //! will ever delete them: housekeeping empties the folders of exports that it knows. The bucket is listed before the
 //! database is asked, so that the folder of an export that begins meanwhile is never taken for nobody's.
 
-mod age;
 mod folders;
 mod keys_out;
 mod remove;
@@ -23,6 +22,7 @@ use serde_json::json;
 use crate::bootstrap;
 use crate::failure::Failure;
 use crate::output::{print, print_json, table};
+use crate::time_span;
 use folders::{Folder, State};
 use keys_out::KeysOut;
 
@@ -36,7 +36,7 @@ pub struct OrphansArgs {
     #[arg(long)]
     delete: bool,
     /// Leave folders alone in which something was put within this time: 90s, 30m, 1h, 2d.
-    #[arg(long, value_name = "AGE", default_value = "1h", value_parser = age::parse)]
+    #[arg(long, value_name = "AGE", default_value = "1h", value_parser = time_span::parse)]
     older_than: Duration,
     /// Write the keys of all objects that are to be deleted into this new file, which only its owner can read; before
     /// the first is deleted.

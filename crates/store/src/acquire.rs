@@ -53,9 +53,9 @@ impl Limits {
         self.lease.max(Duration::from_secs(12))
     }
 
-    /// What each of its statements may take; there are at most six, the commit and a connection counted.
+    /// What each of its statements may take; there are at most seven, the commit and a connection counted.
     fn statement(&self) -> Duration {
-        self.patience() / 6
+        self.patience() / 7
     }
 }
 

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::failure::Failure;
 use crate::input;
+use crate::time_span;
 
 /// Mint a token for the admin API with the key whose public part the API was given as admin.builtin_jwks_file.
 /// Nothing is sent anywhere.
@@ -75,16 +76,7 @@ impl TokenArgs {
 /// Reads a time of whole seconds, minutes, hours or days.
 fn lifetime(text: &str) -> Result<Duration, String> {
     let wrong = || "write a time such as 30m, 12h or 7d, of 31 days at most".to_owned();
-    let unit = text.chars().last().ok_or_else(wrong)?;
-    let seconds = match unit {
-        's' => 1,
-        'm' => 60,
-        'h' => 3600,
-        'd' => 86_400,
-        _ => return Err(wrong()),
-    };
-    let count: u64 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
-    let time = count.checked_mul(seconds).map(Duration::from_secs).ok_or_else(wrong)?;
+    let time = time_span::parse(text).map_err(|_| wrong())?;
     if time.is_zero() || time > MAX_LIFETIME { Err(wrong()) } else { Ok(time) }
 }
 

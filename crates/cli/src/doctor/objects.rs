@@ -47,10 +47,11 @@ pub async fn check(
     let mut findings = match used {
         Ok(Ok(seen)) => judge(&check, &seen),
         Ok(Err(error)) => vec![failed(&check, &error)],
-        Err(_) => vec![Finding {
-            mend: late(&check, patience).mend.map(|mend| format!("{mend}; see that {key} is gone")),
-            ..late(&check, patience)
-        }],
+        Err(_) => {
+            let finding = late(&check, patience);
+            let mend = finding.mend.map(|mend| format!("{mend}; see that {key} is gone"));
+            vec![Finding { mend, ..finding }]
+        }
     };
     let left = match removed {
         Ok(Ok(true)) => return findings,

@@ -1,10 +1,10 @@
-//! Ages as people write them.
+//! Spans of time as people write them.
 
 use std::time::Duration;
 
 /// Reads `90s`, `30m`, `1h`, `2d`.
 pub fn parse(text: &str) -> Result<Duration, String> {
-    let wrong = || "an age is a number with s, m, h or d behind it".to_owned();
+    let wrong = || "a time is a number with s, m, h or d behind it".to_owned();
     let unit = text.chars().next_back().ok_or_else(wrong)?;
     let seconds = match unit {
         's' => 1,
@@ -22,7 +22,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_age_has_a_unit() {
+    fn a_span_has_a_unit() {
         for (text, seconds) in [("0s", 0), ("90s", 90), ("30m", 1800), ("1h", 3600), ("2d", 172_800)] {
             assert_eq!(parse(text), Ok(Duration::from_secs(seconds)));
         }
