@@ -30,10 +30,10 @@ const FREQUENT: [&str; 9] = [
 
 /// The span of a request to the public listener.
 pub(crate) fn span(method: &Method, operation: &'static str) -> Span {
-    begin(method, operation, FREQUENT.contains(&operation))
+    begin("public", method, operation, FREQUENT.contains(&operation))
 }
 
-fn begin(method: &Method, route: &str, frequent: bool) -> Span {
+fn begin(listener: &'static str, method: &Method, route: &str, frequent: bool) -> Span {
     let method = name(method);
     let span = tracing::info_span!(
         "request",
@@ -43,6 +43,8 @@ fn begin(method: &Method, route: &str, frequent: bool) -> Span {
         http.route = route,
         http.response.status_code = Empty,
         error.type = Empty,
+        otel.status_code = Empty,
+        listener,
         practice = Empty,
         headgate.frequent = frequent,
         trace_id = Empty,
@@ -56,6 +58,7 @@ fn end(span: &Span, status: StatusCode, reason: Option<&'static str>) {
     span.record("http.response.status_code", status.as_u16());
     if status.is_server_error() {
         span.record("error.type", reason.unwrap_or("server_error"));
+        span.record("otel.status_code", "ERROR");
     }
 }
 
@@ -113,7 +116,8 @@ impl Answered<'_> {
         match self.operation {
             "status" if self.method != Method::DELETE => api::POLLS.add(1, &[("code", code())]),
             "kick_off" if self.status != StatusCode::ACCEPTED => {
-                api::KICKOFF_REJECTED.add(1, &[("code", code())]);
+                let reason = self.reason.unwrap_or("none");
+                api::KICKOFF_REJECTED.add(1, &[("code", code()), ("reason", reason.into())]);
             }
             "file" | "attachment" => api::DOWNLOADS.add(1, &[("outcome", self.download().into())]),
             "token" => self.token(),
@@ -184,7 +188,7 @@ pub(crate) async fn admin(request: Request, next: Next) -> Response {
     let path = request.extensions().get::<MatchedPath>().cloned();
     let route = path.as_ref().map_or("none", MatchedPath::as_str);
     let _active = Active::on("admin", &method);
-    let span = begin(&method, route, false);
+    let span = begin("admin", &method, route, false);
     let response = next.run(request).instrument(span.clone()).await;
     let reason = response.extensions().get::<Reason>().map(|reason| reason.0);
     let (status, took) = (response.status(), started.elapsed());

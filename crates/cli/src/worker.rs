@@ -32,13 +32,7 @@ pub async fn run(file: Option<&Path>) -> Result<(), Failure> {
 /// Runs a worker as a task of the process, which is alive while the worker's lease keeper is.
 pub fn start(config: &Config, life: &Lifecycle, health: &Health, store: Store, objects: Objects) {
     let heartbeat = Heartbeat::default();
-    let deps = Deps {
-        store,
-        objects,
-        config: worker_config(config),
-        database_url: config.database.url.clone(),
-        heartbeat: heartbeat.clone(),
-    };
+    let deps = Deps { store, objects, config: worker_config(config), heartbeat: heartbeat.clone() };
     health.lives_while(move || match heartbeat.age() {
         age if age > SILENT => Err(format!("the lease keeper has been silent for {} s", age.as_secs())),
         _ => Ok(()),

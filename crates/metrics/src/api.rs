@@ -30,6 +30,9 @@ pub static KICKOFF_REJECTED: Counter = Counter::new(
     Role::Api,
     "export.kickoff.rejected",
     "{request}",
-    &[Label::bounded("code", "the status codes of HTTP")],
-    "Kick-offs that were refused, by the code of the answer.",
+    &[
+        Label::bounded("code", "the status codes of HTTP"),
+        Label::bounded("reason", "the reasons of refusals"),
+    ],
+    "Kick-offs that were refused, by the code of the answer and the reason.",
 );

@@ -40,6 +40,15 @@ use observe::observed;
 /// Result of this crate.
 pub type Result<T> = std::result::Result<T, ObjectError>;
 
+/// Of how much of the bucket our credentials are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Of it as a whole.
+    Whole,
+    /// Of parts at most, and of these there is nothing to be seen but by using them.
+    Part,
+}
+
 /// The bucket. Cheap to clone; clones share connections.
 #[derive(Clone)]
 pub struct Objects {
@@ -52,16 +61,34 @@ pub struct Objects {
 }
 
 impl Objects {
-    /// Asks whether the bucket is there and we may use it.
+    /// Asks whether the bucket is there and knows us.
     ///
     /// # Errors
     /// When it is not, or the server does not answer.
-    pub async fn check(&self) -> Result<()> {
-        observed("check", "HeadBucket", async {
+    pub async fn check(&self) -> Result<Access> {
+        let asked = observed("check", "HeadBucket", async {
             self.client.head_bucket().bucket(&self.bucket).send().await.map_err(refused("find the bucket"))
-        })
-        .await?;
-        Ok(())
+        });
+        match asked.await {
+            Ok(_) => Ok(Access::Whole),
+            // Of a bucket as a whole nobody is told who may list it in part or not at all. The answer has no body, so what is
+            // wrong is asked by an object that is not there.
+            Err(error) if error.status() == Some(403) => self.is_known().await,
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn is_known(&self) -> Result<Access> {
+        let get = self.client.get_object().bucket(&self.bucket).key("headgate/never-there");
+        let asked =
+            observed("check", "GetObject", async { get.send().await.map_err(refused("use the bucket")) });
+        match asked.await {
+            Ok(_) => Ok(Access::Part),
+            Err(ObjectError::Refused { code, .. }) if code == "NoSuchKey" || code == "AccessDenied" => {
+                Ok(Access::Part)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Creates the bucket unless it is there.
@@ -71,7 +98,7 @@ impl Objects {
     pub async fn ensure_bucket(&self) -> Result<()> {
         match self.check().await {
             Err(error) if error.status() == Some(404) => {}
-            found => return found,
+            found => return found.map(drop),
         }
         let place = self.region.as_deref().filter(|region| *region != "us-east-1").map(|region| {
             CreateBucketConfiguration::builder()

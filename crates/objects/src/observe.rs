@@ -22,12 +22,17 @@ pub(crate) async fn observed<T>(
         rpc.system.name = "aws-api",
         rpc.method = format!("S3/{method}"),
         error.type = Empty,
+        otel.status_code = Empty,
     );
     let started = Instant::now();
     let result = request.instrument(span.clone()).await;
     let status = status(result.as_ref().err());
     if status != "ok" {
         span.record("error.type", status);
+        // Whether something is there is asked, and no is an answer.
+        if status != "missing" {
+            span.record("otel.status_code", "ERROR");
+        }
     }
     REQUESTS.add(1, &[("op", op.into()), ("status", status.into())]);
     REQUEST_DURATION.record(started.elapsed(), &[("op", op.into())]);

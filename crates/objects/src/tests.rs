@@ -6,6 +6,7 @@ use bytes::Bytes;
 use headgate_local::s3::{S3Options, S3Server};
 use secrecy::SecretString;
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::*;
 
@@ -175,5 +176,44 @@ async fn errors_tell_what_may_pass_and_hold_no_secret() {
     for error in [&refused, &away] {
         let text = format!("{error} {error:?}");
         assert!(!text.contains("hush") && !text.contains("Signature="), "{text}");
+    }
+}
+
+/// A server that refuses everything to everybody, with this code where an answer has a body.
+async fn refusing(code: &'static str) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(async move {
+                let mut request = vec![0; 16 * 1024];
+                let length = stream.read(&mut request).await.unwrap();
+                let body = match request[..length].starts_with(b"HEAD") {
+                    true => String::new(),
+                    false => format!("<Error><Code>{code}</Code></Error>"),
+                };
+                let answer = format!(
+                    "HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+                    body.len()
+                );
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            });
+        }
+    });
+    endpoint
+}
+
+#[tokio::test]
+async fn a_bucket_that_may_not_be_asked_for_as_a_whole_is_there_for_who_is_known() {
+    for (code, known) in
+        [("AccessDenied", true), ("InvalidAccessKeyId", false), ("SignatureDoesNotMatch", false)]
+    {
+        let endpoint = refusing(code).await;
+        let fixture = start(|config| config.endpoint = Some(endpoint)).await;
+        match fixture.objects.check().await {
+            Ok(access) => assert!(known && access == Access::Part, "{code}: {access:?}"),
+            Err(error) => assert!(!known && error.to_string().contains(code), "{code}: {error}"),
+        }
     }
 }

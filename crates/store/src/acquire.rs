@@ -165,13 +165,18 @@ pub enum Acquired {
 impl Store {
     /// Takes the next due step, if there is one: purge before refresh before finish before plan, because
     /// ending things is short and frees what others wait for. Prefixes that were emptied are swept when nothing
-    /// else is due.
+    /// else is due. A refresh only `with_refresh`: it waits for a practice's database.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn acquire_step(&self, worker: Uuid, limits: &Limits) -> Result<Option<Acquired>> {
+    pub async fn acquire_step(
+        &self,
+        worker: Uuid,
+        limits: &Limits,
+        with_refresh: bool,
+    ) -> Result<Option<Acquired>> {
         let mut tx = self.begin_acquisition(limits).await?;
-        let taken = Self::take_step(&mut tx, worker, limits).await?;
+        let taken = Self::take_step(&mut tx, worker, limits, with_refresh).await?;
         // Before it is looked at: what cannot be read counts as an attempt too, and does not stand before all others.
         tx.commit().await?;
         taken.map(Acquired::try_from).transpose()
@@ -190,11 +195,12 @@ impl Store {
         connection: &mut PgConnection,
         worker: Uuid,
         limits: &Limits,
+        with_refresh: bool,
     ) -> sqlx::Result<Option<Taken>> {
         if let Some(row) = Self::acquire_purge(connection, worker, limits).await? {
             return Ok(Some(Taken::Purge(row)));
         }
-        if let Some(row) = Self::acquire_refresh(connection, worker, limits).await? {
+        if with_refresh && let Some(row) = Self::acquire_refresh(connection, worker, limits).await? {
             return Ok(Some(Taken::Refresh(row)));
         }
         if let Some(row) = Self::acquire_finish(connection, worker, limits).await? {
@@ -375,13 +381,17 @@ impl Store {
                           AND (s.retry_at IS NULL OR s.retry_at <= clock_timestamp())
                           AND s.attempts < $3
                         ORDER BY s.stream, s.shard LIMIT 1) next
+                  JOIN headgate.shard s ON s.practice_number = e.practice_number AND s.export_id = e.export_id
+                                       AND s.stream = next.stream AND s.shard = next.shard
+                                       AND (s.state = 'ready' OR s.state = 'leased' AND s.lease_expires_at <= clock_timestamp())
                   LEFT JOIN of_practice ON of_practice.practice_number = e.practice_number
                   LEFT JOIN of_app ON of_app.client_id = e.client_id
                  WHERE e.state IN ('planning', 'running')
                    AND NOT EXISTS (SELECT FROM headgate.pause p WHERE p.practice_number = e.practice_number)
                    AND coalesce(of_practice.shards, 0) < $4 AND coalesce(of_app.shards, 0) < $5
                  ORDER BY coalesce(of_practice.shards, 0), coalesce(of_app.shards, 0), e.accepted_at, e.export_id
-                 LIMIT 1)
+                 -- A row that a worker locked which then vanished must not hold up all others.
+                 LIMIT 1 FOR UPDATE OF s SKIP LOCKED)
             UPDATE headgate.shard s
                SET state = 'leased', lease_token = gen_random_uuid(), lease_worker = $1,
                    lease_expires_at = clock_timestamp() + $2, fence = s.fence + 1, attempts = s.attempts + 1,

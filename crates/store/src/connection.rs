@@ -12,8 +12,10 @@ use sqlx::{Connection as _, Error as SqlError};
 use crate::Result;
 
 /// How the server finds out that we are gone: it asks after 30 s of silence, and gives up what is unanswered for 60 s. A
-/// connection on a socket of the machine has neither, and ignores them.
-const SERVER: [(&str, &str); 4] = [
+/// connection on a socket of the machine has neither, and ignores them. And while it works on a statement it looks whether
+/// anybody still waits for the answer.
+const SERVER: [(&str, &str); 5] = [
+    ("client_connection_check_interval", "5s"),
     ("tcp_keepalives_idle", "30"),
     ("tcp_keepalives_interval", "10"),
     ("tcp_keepalives_count", "3"),
@@ -39,6 +41,7 @@ impl Bounds {
         Self { statement, idle: statement, returned: None }
     }
 
+    /// The options with these bounds, in place of what they had before.
     pub(crate) fn on(&self, options: PgConnectOptions) -> PgConnectOptions {
         let milliseconds = |bound: Duration| format!("{}ms", bound.as_millis());
         options.options(SERVER).options([
@@ -46,6 +49,15 @@ impl Bounds {
             ("idle_in_transaction_session_timeout", milliseconds(self.idle)),
         ])
     }
+}
+
+/// How connections are opened by this URL.
+pub(crate) fn options(url: &str, bounds: Option<Bounds>) -> Result<PgConnectOptions> {
+    let options = url.parse::<PgConnectOptions>()?.application_name("headgate");
+    Ok(match bounds {
+        Some(bounds) => bounds.on(options),
+        None => options,
+    })
 }
 
 /// Whether a connection that is given back answers in time.

@@ -42,9 +42,13 @@ pub(crate) async fn end_exports(
          SET state = 'revoked', ended_at = clock_timestamp(), quiet_after = lease_expires_at,
              lease_step = NULL, lease_token = NULL, lease_expires_at = NULL, lease_worker = NULL,
              attempts = 0, retry_at = NULL, rung_at = clock_timestamp()
-         WHERE ($1::bigint IS NULL OR e.practice_number = $1) AND ($2::text IS NULL OR e.client_id = $2)
-           AND ($3::uuid IS NULL OR e.client_id IN (SELECT a.client_id FROM headgate.app a WHERE a.vendor_id = $3))
-           AND state IN ('accepted', 'planning', 'running', 'finishing', 'completed')
+         WHERE (practice_number, export_id) IN (
+               SELECT x.practice_number, x.export_id FROM headgate.export x
+                WHERE ($1::bigint IS NULL OR x.practice_number = $1) AND ($2::text IS NULL OR x.client_id = $2)
+                  AND ($3::uuid IS NULL OR x.client_id IN (SELECT a.client_id FROM headgate.app a WHERE a.vendor_id = $3))
+                  AND x.state IN ('accepted', 'planning', 'running', 'finishing', 'completed')
+                -- In the order in which leases are renewed, or one would wait for the other.
+                ORDER BY x.practice_number, x.export_id FOR UPDATE)
          RETURNING practice_number, export_id",
         whose.practice.map(PracticeNumber::get),
         whose.client.map(ClientId::as_str),
@@ -72,7 +76,7 @@ pub(crate) async fn end_exports_beyond(
          SELECT practice_number, export_id, types, level, group_id FROM headgate.export
          WHERE ($1::bigint IS NULL OR practice_number = $1) AND client_id = $2
            AND state IN ('accepted', 'planning', 'running', 'finishing', 'completed')
-         FOR UPDATE",
+         ORDER BY practice_number, export_id FOR UPDATE",
         at.map(PracticeNumber::get),
         client.as_str(),
     )

@@ -11,7 +11,7 @@ use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
 use crate::acquire::interval;
-use crate::{Bounds, Result};
+use crate::{Bounds, Result, Store};
 
 /// What a lease is on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,12 +54,12 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    /// Connects. The server ends a statement after `patience`: nobody waits for it any longer.
+    /// Connects as the store does now. The server ends a statement after `patience`: nobody waits for it any longer.
     ///
     /// # Errors
     /// When the database cannot be reached.
-    pub async fn connect(url: &str, patience: Duration) -> Result<Self> {
-        let options: PgConnectOptions = url.parse()?;
+    pub async fn connect(store: &Store, patience: Duration) -> Result<Self> {
+        let options = PgConnectOptions::clone(&store.pool.connect_options());
         Ok(Self { connection: PgConnection::connect_with(&Bounds::of(patience).on(options)).await? })
     }
 
@@ -133,6 +133,10 @@ impl Keeper {
             steps AS (
                 UPDATE headgate.export SET lease_expires_at = clock_timestamp() + $4
                  WHERE lease_token = ANY ($2) AND lease_expires_at > clock_timestamp()
+                   AND (practice_number, export_id) IN (
+                       -- In the order in which exports are ended, or one would wait for the other.
+                       SELECT e.practice_number, e.export_id FROM headgate.export e WHERE e.lease_token = ANY ($2)
+                        ORDER BY e.practice_number, e.export_id FOR UPDATE)
                 RETURNING lease_token),
             refreshes AS (
                 UPDATE headgate.source_catalog SET lease_expires_at = clock_timestamp() + $4

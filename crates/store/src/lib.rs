@@ -58,7 +58,7 @@ mod vendors;
 
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::postgres::{PgPool, PgPoolOptions};
 
 pub use acquire::{Acquired, Limits, PlanLease, RefreshLease, ShardLease, StepLease};
 pub use apps::{App, AppChange, AppKey, AppStatus, ConsentingPractice, NewApp, NewRefusal, Refusal};
@@ -109,6 +109,7 @@ pub use vendors::{NewVendor, Vendor, VendorChange};
 #[derive(Debug, Clone)]
 pub struct Store {
     pool: PgPool,
+    bounds: Option<Bounds>,
 }
 
 impl Store {
@@ -117,7 +118,7 @@ impl Store {
     /// # Errors
     /// When the URL cannot be read or no connection can be made within the timeout.
     pub async fn connect(url: &str, max_connections: u32, acquire_timeout: Duration) -> Result<Self> {
-        Self::open(url.parse()?, PgPoolOptions::new(), max_connections, acquire_timeout).await
+        Self::open(url, PgPoolOptions::new(), max_connections, acquire_timeout, None).await
     }
 
     /// The same, with bounds on what its connections may take.
@@ -135,21 +136,31 @@ impl Store {
             Some(patience) => PgPoolOptions::new()
                 .after_release(move |returned, _| Box::pin(connection::answers(returned, patience))),
         };
-        Self::open(bounds.on(url.parse()?), pool, max_connections, acquire_timeout).await
+        Self::open(url, pool, max_connections, acquire_timeout, Some(bounds)).await
     }
 
     async fn open(
-        options: PgConnectOptions,
+        url: &str,
         pool: PgPoolOptions,
         max_connections: u32,
         acquire_timeout: Duration,
+        bounds: Option<Bounds>,
     ) -> Result<Self> {
         let pool = pool
             .max_connections(max_connections)
             .acquire_timeout(acquire_timeout)
-            .connect_with(options.application_name("headgate"))
+            .connect_with(connection::options(url, bounds)?)
             .await?;
-        Ok(Self { pool })
+        Ok(Self { pool, bounds })
+    }
+
+    /// Connections are opened by this URL from now on; those that are open stay.
+    ///
+    /// # Errors
+    /// When the URL cannot be read: then nothing is changed.
+    pub fn connect_by(&self, url: &str) -> Result<()> {
+        self.pool.set_connect_options(connection::options(url, self.bounds)?);
+        Ok(())
     }
 
     /// Whether the database answers.

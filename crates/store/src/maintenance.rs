@@ -45,6 +45,13 @@ impl Task {
         }
     }
 
+    /// Whether it may take its time: it deletes what has gathered, and nobody waits for it. The others are short, and
+    /// must soon be done by another worker when theirs dies.
+    #[must_use]
+    pub fn is_long(self) -> bool {
+        matches!(self, Task::Replay | Task::Queue | Task::Sweep | Task::Forget)
+    }
+
     fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|task| task.name() == name)
     }
@@ -68,21 +75,25 @@ pub struct Exhausted {
 }
 
 impl Store {
-    /// Takes a due task, if there is one.
+    /// Takes a due task, if there is one, for so long; one that [is long](Task::is_long), for `long`.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn due_task(&self, lease: Duration) -> Result<Option<DueTask>> {
+    pub async fn due_task(&self, lease: Duration, long: Duration) -> Result<Option<DueTask>> {
+        let are_long = Task::ALL.into_iter().filter(|task| task.is_long());
+        let are_long: Vec<String> = are_long.map(|task| task.name().to_owned()).collect();
         let row = sqlx::query!(
             r#"/* due_task */
             UPDATE headgate.maintenance
-               SET lease_token = gen_random_uuid(), lease_expires_at = clock_timestamp() + $1
+               SET lease_token = gen_random_uuid(), lease_expires_at = clock_timestamp() + CASE WHEN task = ANY ($3) THEN $2::interval ELSE $1::interval END
              WHERE task = (SELECT task FROM headgate.maintenance
                             WHERE due_at <= clock_timestamp()
                               AND (lease_token IS NULL OR lease_expires_at <= clock_timestamp())
                             ORDER BY due_at LIMIT 1 FOR UPDATE SKIP LOCKED)
             RETURNING task, lease_token AS "lease_token!""#,
             interval(lease),
+            interval(long),
+            &are_long,
         )
         .fetch_optional(&self.pool)
         .await?;
@@ -189,7 +200,7 @@ impl Store {
     /// When the database fails.
     pub async fn fail_exhausted(&self, max_attempts: i32) -> Result<Exhausted> {
         let mut tx = self.begin().await?;
-        let shards = sqlx::query!(
+        let mut shards = sqlx::query!(
             "/* fail_exhausted: shards */
              UPDATE headgate.shard s
                 SET state = 'quarantined', lease_token = NULL, lease_expires_at = NULL,
@@ -205,6 +216,8 @@ impl Store {
         )
         .fetch_all(&mut *tx)
         .await?;
+        // In the order in which exports are ended elsewhere.
+        shards.sort_by(|a, b| (a.practice_number, &a.export_id).cmp(&(b.practice_number, &b.export_id)));
         for row in &shards {
             let text = format!(
                 "stream {} shard {} could not be read: every worker that took it stopped",

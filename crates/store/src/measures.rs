@@ -65,6 +65,9 @@ pub struct PoolState {
     pub max: u32,
 }
 
+/// What each statement of a look at the fleet may take.
+const STATEMENT_MS: u32 = 9_000;
+
 impl Store {
     /// The connections of this process's pool.
     #[must_use]
@@ -82,7 +85,9 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn measures(&self) -> Result<Measures> {
-        let mut connection = self.pool.acquire().await?;
+        // Who asks does not wait longer, and must not leave statements behind that nobody waits for.
+        let mut connection =
+            self.begin_with(format!("BEGIN; SET LOCAL statement_timeout = {STATEMENT_MS}")).await?;
         let mut measures = Measures {
             queues: queues(&mut connection).await?,
             exports: exports(&mut connection).await?,

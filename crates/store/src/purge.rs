@@ -53,7 +53,9 @@ impl Store {
             return Err(crate::Error::LeaseLost);
         }
         let again = was_purged(&mut tx, lease).await?;
-        forget_patients(&mut tx, lease).await?;
+        if !again {
+            forget_patients(&mut tx, lease).await?;
+        }
         if !again || objects > 0 {
             let fact = Audit::new("headgate", "export.purged")
                 .at(lease.practice)

@@ -126,7 +126,7 @@ impl Scene {
     }
 
     pub(crate) async fn take_step(&self) -> Option<Acquired> {
-        self.store.acquire_step(Uuid::new_v4(), &Self::limits()).await.unwrap()
+        self.store.acquire_step(Uuid::new_v4(), &Self::limits(), true).await.unwrap()
     }
 
     pub(crate) async fn take_plan(&self) -> StepLease {

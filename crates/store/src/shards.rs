@@ -138,6 +138,45 @@ impl Store {
         Ok(())
     }
 
+    /// Acquisitions of a shard since it last moved: none, if something was published under this lease.
+    ///
+    /// # Errors
+    /// [`Error::LeaseLost`]; or when the database fails.
+    pub async fn shard_attempts(&self, lease: &ShardLease) -> Result<i32> {
+        sqlx::query_scalar!(
+            "/* shard_attempts */
+             SELECT attempts FROM headgate.shard
+              WHERE practice_number = $1 AND export_id = $2 AND stream = $3 AND shard = $4
+                AND state = 'leased' AND lease_token = $5",
+            lease.practice.get(),
+            lease.export.as_str(),
+            lease.stream,
+            lease.shard,
+            lease.token,
+        )
+        .fetch_optional(&self.pool)
+        .await?
+        .ok_or(Error::LeaseLost)
+    }
+
+    /// Acquisitions of a plan or finish step since it last moved: none, if it wrote something under this lease.
+    ///
+    /// # Errors
+    /// [`Error::LeaseLost`]; or when the database fails.
+    pub async fn step_attempts(&self, lease: &crate::StepLease) -> Result<i32> {
+        sqlx::query_scalar!(
+            "/* step_attempts */
+             SELECT attempts FROM headgate.export
+              WHERE practice_number = $1 AND export_id = $2 AND lease_token = $3",
+            lease.practice.get(),
+            lease.export.as_str(),
+            lease.token,
+        )
+        .fetch_optional(&self.pool)
+        .await?
+        .ok_or(Error::LeaseLost)
+    }
+
     /// Quarantines a shard that cannot be done and fails its export, in one transaction: an export is
     /// never called complete with a shard missing.
     ///

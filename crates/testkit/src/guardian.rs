@@ -96,7 +96,13 @@ mod tests {
         Guardian::kills_group(leader.id()).unwrap().strike();
         assert!(!leader.wait().unwrap().success());
         // Nobody is there who is neither gone nor about to be buried.
-        let state = std::fs::read_to_string(format!("/proc/{}/stat", line.trim())).unwrap_or_default();
-        assert!(state.is_empty() || state.contains(") Z ") || state.contains(") X "), "{state}");
+        let state = || std::fs::read_to_string(format!("/proc/{}/stat", line.trim())).unwrap_or_default();
+        let is_gone = |state: &str| state.is_empty() || state.contains(") Z ") || state.contains(") X ");
+        // Its leader may be buried before it has come to its own end.
+        let until = Instant::now() + Duration::from_secs(10);
+        while !is_gone(&state()) && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        assert!(is_gone(&state()), "{}", state());
     }
 }

@@ -42,46 +42,53 @@ pub async fn run(context: &Arc<Context>) {
     tasks.wait().await;
 }
 
-/// Takes at most one step and one shard; says whether there was any.
+/// Takes at most one step and one shard; says whether there was any. When steps cannot be acquired, shards still can.
 async fn take(context: &Arc<Context>, tasks: &TaskTracker) -> headgate_store::Result<bool> {
-    let mut took = false;
-    let limits = context.limits();
-    let patience = limits.patience();
-    if let Ok(hand) = Arc::clone(&context.hands.steps).try_acquire_owned() {
-        let acquired = Instant::now();
-        if let Some(step) = within(patience, context.store.acquire_step(context.worker, &limits)).await? {
-            let hand = Hand { _permit: hand, wake: Arc::clone(&context.wake) };
-            let context = Arc::clone(context);
-            tasks.spawn(async move {
-                run_step(&context, step, acquired).await;
-                drop(hand);
-            });
-            took = true;
-        }
-    }
-    if let Ok(hand) = Arc::clone(&context.hands.shards).try_acquire_owned() {
-        let acquired = Instant::now();
-        if let Some(lease) = within(patience, context.store.acquire_shard(context.worker, &limits)).await? {
-            let hand = Hand { _permit: hand, wake: Arc::clone(&context.wake) };
-            let context = Arc::clone(context);
-            tasks.spawn(async move {
-                run_shard(&context, lease, acquired).await;
-                drop(hand);
-            });
-            took = true;
-        }
-    }
-    Ok(took)
+    let step = take_step(context, tasks).await;
+    let shard = take_shard(context, tasks).await;
+    Ok(step? | shard?)
+}
+
+async fn take_step(context: &Arc<Context>, tasks: &TaskTracker) -> headgate_store::Result<bool> {
+    let Ok(hand) = Arc::clone(&context.hands.steps).try_acquire_owned() else { return Ok(false) };
+    let refresher = Arc::clone(&context.hands.refreshes).try_acquire_owned().ok();
+    let (limits, acquired) = (context.limits(), Instant::now());
+    let asked = context.store.acquire_step(context.worker, &limits, refresher.is_some());
+    let Some(step) = within(limits.patience(), asked).await? else { return Ok(false) };
+    let refresher = refresher.filter(|_| matches!(step, Acquired::Refresh(_)));
+    let hand = Hand { permits: Some((hand, refresher)), wake: Arc::clone(&context.wake) };
+    let context = Arc::clone(context);
+    tasks.spawn(async move {
+        run_step(&context, step, acquired).await;
+        drop(hand);
+    });
+    Ok(true)
+}
+
+async fn take_shard(context: &Arc<Context>, tasks: &TaskTracker) -> headgate_store::Result<bool> {
+    let Ok(hand) = Arc::clone(&context.hands.shards).try_acquire_owned() else { return Ok(false) };
+    let (limits, acquired) = (context.limits(), Instant::now());
+    let asked = context.store.acquire_shard(context.worker, &limits);
+    let Some(lease) = within(limits.patience(), asked).await? else { return Ok(false) };
+    let hand = Hand { permits: Some((hand, None)), wake: Arc::clone(&context.wake) };
+    let context = Arc::clone(context);
+    tasks.spawn(async move {
+        run_shard(&context, lease, acquired).await;
+        drop(hand);
+    });
+    Ok(true)
 }
 
 /// A free hand that, once put down, looks for work again: what just ended may have made more runnable.
 struct Hand {
-    _permit: OwnedSemaphorePermit,
+    permits: Option<(OwnedSemaphorePermit, Option<OwnedSemaphorePermit>)>,
     wake: Arc<Notify>,
 }
 
 impl Drop for Hand {
     fn drop(&mut self) {
+        // First free, then told: whoever is woken must find it.
+        drop(self.permits.take());
         self.wake.notify_one();
     }
 }
@@ -152,17 +159,18 @@ async fn settle_step(
     };
     let (practice, export) = (lease.practice, &lease.export);
     let fate = if stop.is_cancelled() { Fate::Leave } else { error.fate() };
+    let attempts = attempts(context, fate, lease.attempts, context.store.step_attempts(lease)).await;
     match fate {
         Fate::Leave => {
             tracing::info!(%practice, %export, step, "step left: its lease ended");
             release_step(context, lease, Duration::ZERO, true).await;
         }
-        Fate::Retry if lease.attempts < context.config.max_attempts => {
-            tracing::warn!(%practice, %export, step, attempt = lease.attempts, %error, "step failed, will be retried");
-            release_step(context, lease, rest(lease.attempts), false).await;
+        Fate::Retry if attempts < context.config.max_attempts => {
+            tracing::warn!(%practice, %export, step, attempt = attempts, %error, "step failed, will be retried");
+            release_step(context, lease, rest(attempts), false).await;
         }
         Fate::Retry | Fate::Fail => {
-            tracing::error!(%practice, %export, step, attempt = lease.attempts, %error, "export failed");
+            tracing::error!(%practice, %export, step, attempt = attempts, %error, "export failed");
             let text = error.to_string();
             log_unsettled(step, answered(context, context.store.fail_step(lease, &text)).await);
         }
@@ -202,19 +210,20 @@ async fn settle_shard(
         Ok(Ended::Drained) => ("drained", release_shard(context, lease, Duration::ZERO, None).await),
         Err(error) => {
             let fate = if stop.is_cancelled() { Fate::Leave } else { error.fate() };
+            let attempts = attempts(context, fate, lease.attempts, context.store.shard_attempts(lease)).await;
             match fate {
                 Fate::Leave => {
                     tracing::info!(%practice, %export, stream, shard, "shard left: its lease ended");
                     ("left", release_shard(context, lease, Duration::ZERO, None).await)
                 }
-                Fate::Retry if lease.attempts < context.config.max_attempts => {
-                    tracing::warn!(%practice, %export, stream, shard, attempt = lease.attempts, %error, "shard failed, will be retried");
+                Fate::Retry if attempts < context.config.max_attempts => {
+                    tracing::warn!(%practice, %export, stream, shard, attempt = attempts, %error, "shard failed, will be retried");
                     let failure = error.to_string();
-                    let rest = rest(lease.attempts);
+                    let rest = rest(attempts);
                     ("retried", release_shard(context, lease, rest, Some(&failure)).await)
                 }
                 Fate::Retry | Fate::Fail => {
-                    tracing::error!(%practice, %export, stream, shard, attempt = lease.attempts, %error, "export failed");
+                    tracing::error!(%practice, %export, stream, shard, attempt = attempts, %error, "export failed");
                     let text = format!("{} could not be read: {error}", lease.stream_type);
                     let settled = answered(context, context.store.quarantine_shard(lease, &text)).await;
                     (quarantined(&settled), settled)
@@ -224,6 +233,21 @@ async fn settle_shard(
     };
     attempt.end(outcome);
     log_unsettled("shard", settled);
+}
+
+/// How often the work was acquired since it last moved. What the lease says holds only while nothing was written under it: a
+/// shard that published is not at its last attempt, however many came before.
+async fn attempts(
+    context: &Context,
+    fate: Fate,
+    acquired: i32,
+    asked: impl Future<Output = headgate_store::Result<i32>>,
+) -> i32 {
+    match fate {
+        Fate::Leave | Fate::Fail => acquired,
+        // Unknown: given back rather than given up. What is hopeless is found by housekeeping.
+        Fate::Retry => within(context.limits().patience(), asked).await.unwrap_or(1),
+    }
 }
 
 /// The outcome of a quarantine: one that was not written leaves the shard to whoever takes it next.
@@ -245,7 +269,13 @@ type Work<T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send>>;
 
 /// Runs work as a task of its own, so that a panic ends it and not the worker.
 async fn guarded<T: Send + 'static>(work: Work<T>, span: Span) -> Result<T, Error> {
-    tokio::spawn(work.instrument(span)).await.unwrap_or(Err(Error::Panic))
+    let result = tokio::spawn(work.instrument(span.clone())).await.unwrap_or(Err(Error::Panic));
+    if let Err(error) = &result
+        && error.fate() != Fate::Leave
+    {
+        trace::failed(&span);
+    }
+    result
 }
 
 async fn release_step(context: &Context, lease: &StepLease, retry_after: Duration, give_back: bool) {

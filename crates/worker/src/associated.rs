@@ -19,11 +19,11 @@ use headgate_source::{Cursor, Member, PageEnd, PageItem, Read, Relation, Scope, 
 use headgate_store::{ShardLease, Store};
 use serde::Deserialize;
 
-use crate::Error;
 use crate::line::each_line;
 use crate::read::stored;
 use crate::references;
 use crate::select::Select;
+use crate::{Error, ask};
 
 /// Targets that are looked up by one read.
 const TARGETS: usize = 500;
@@ -91,7 +91,8 @@ impl Associated {
             Scope::All { .. } | Scope::Ids { .. } => None,
         };
         let mut streams = Vec::new();
-        for (_, relation) in store.stream_relations(lease.practice, &lease.export).await? {
+        let stored_streams = store.stream_relations(lease.practice, &lease.export);
+        for (_, relation) in ask::control(stored_streams).await? {
             let relation: Relation = stored(&relation, "relation")?;
             streams.push(Stream { programs: relation.programs()?, relation });
         }

@@ -17,12 +17,19 @@ use crate::sources::Sources;
 #[derive(Debug)]
 pub struct Hands {
     pub steps: Arc<Semaphore>,
+    /// Those among the steps that may refresh: never all, or practices whose databases do not answer would keep the exports
+    /// of the others from being planned.
+    pub refreshes: Arc<Semaphore>,
     pub shards: Arc<Semaphore>,
 }
 
 impl Hands {
     fn new(steps: usize, shards: usize) -> Self {
-        Self { steps: Arc::new(Semaphore::new(steps)), shards: Arc::new(Semaphore::new(shards)) }
+        Self {
+            steps: Arc::new(Semaphore::new(steps)),
+            refreshes: Arc::new(Semaphore::new(steps.saturating_sub(1).max(1))),
+            shards: Arc::new(Semaphore::new(shards)),
+        }
     }
 }
 

@@ -12,14 +12,13 @@ use headgate_metrics::exports;
 use headgate_store::{FileKind, FinishedTotals, PublishedFile, StepLease};
 use tokio_util::sync::CancellationToken;
 
-use crate::Error;
 use crate::acquire_loop::Ended;
 use crate::context::Context;
-use crate::upload;
+use crate::{Error, ask, upload};
 
 /// Finishes an export whose shards are all done.
 pub async fn run(context: Arc<Context>, lease: StepLease, stop: CancellationToken) -> Result<Ended, Error> {
-    let binding = context.store.source_binding(lease.practice).await?;
+    let binding = ask::control(context.store.source_binding(lease.practice)).await?;
     let binding = binding.filter(|b| !b.suspended).ok_or(Error::NoPractice)?;
     let writer = Writer {
         context: &context,
@@ -39,7 +38,7 @@ pub async fn run(context: Arc<Context>, lease: StepLease, stop: CancellationToke
         () = context.drain.cancelled() => return Ok(Ended::Drained),
         files = written => files?,
     };
-    let totals = context.store.complete(&lease, &files, context.config.retention).await?;
+    let totals = ask::control(context.store.complete(&lease, &files, context.config.retention)).await?;
     measure(&lease, &totals);
     tracing::info!(
         practice = %lease.practice,

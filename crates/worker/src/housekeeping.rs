@@ -14,7 +14,7 @@ const LOOK: Duration = Duration::from_secs(2);
 /// How long it waits to hear which task is due, and to note how it went.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How long a task may take: longer than the server lets any of its statements take.
+/// How long a long task may take: longer than the server lets any of its statements take.
 const TASK: Duration = Duration::from_secs(30 * 60);
 
 /// An export with work to do that was not rung for in this time is rung for again.
@@ -28,7 +28,7 @@ pub async fn run(context: Arc<Context>) {
             () = tokio::time::sleep(LOOK) => {}
         }
         loop {
-            match within(PATIENCE, context.store.due_task(context.config.lease)).await {
+            match within(PATIENCE, context.store.due_task(context.config.lease, TASK + 2 * PATIENCE)).await {
                 Ok(Some(due)) => run_task(&context, &due).await,
                 Ok(None) => break,
                 Err(error) => {
@@ -41,7 +41,9 @@ pub async fn run(context: Arc<Context>) {
 }
 
 async fn run_task(context: &Context, due: &DueTask) {
-    let result = within(TASK, do_task(context, due.task)).await;
+    // Not longer than it is this worker's: two that do the same wait for each other.
+    let bound = if due.task.is_long() { TASK } else { context.config.lease };
+    let result = within(bound, do_task(context, due.task)).await;
     let ended = if result.is_ok() { "ok" } else { "failed" };
     lifecycle::MAINTENANCE_RUNS.add(1, &[("task", due.task.name().into()), ("result", ended.into())]);
     let text = match &result {

@@ -11,8 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use headgate_metrics::shards::LEASE_LOST;
-use headgate_store::{Keeper, LeaseKind};
-use secrecy::{ExposeSecret, SecretString};
+use headgate_store::{Keeper, LeaseKind, Store};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -114,7 +113,7 @@ impl LeaseKeeper {
     ///
     /// # Errors
     /// When the thread or its runtime cannot be made.
-    pub fn start(database_url: SecretString, lease: Duration, heartbeat: Heartbeat) -> Result<Self, Error> {
+    pub fn start(store: Store, lease: Duration, heartbeat: Heartbeat) -> Result<Self, Error> {
         let held = Register::default();
         let stop = CancellationToken::new();
         let runtime =
@@ -126,7 +125,8 @@ impl LeaseKeeper {
             .spawn(move || {
                 runtime.block_on(async {
                     tokio::select! {
-                        () = keep(&database_url, lease, &register, &at) => {}
+                        () = keep(&store, lease, &register, &at) => {}
+                        () = watch(lease, &register) => {}
                         () = heartbeat.go_on() => {}
                         () = stopped.cancelled() => {}
                     }
@@ -159,14 +159,12 @@ fn lock(held: &Register) -> MutexGuard<'_, HashMap<Uuid, Held>> {
     held.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn keep(database_url: &SecretString, lease: Duration, held: &Register, reached: &Reached) {
+async fn keep(store: &Store, lease: Duration, held: &Register, reached: &Reached) {
     let mut connection = None;
     let mut renewed_at = Instant::now();
     loop {
-        let answer = tokio::time::timeout(
-            lease / 3,
-            tick(&mut connection, database_url, lease, held, &mut renewed_at),
-        );
+        let answer =
+            tokio::time::timeout(lease / 3, tick(&mut connection, store, lease, held, &mut renewed_at));
         match answer.await {
             Ok(Ok(())) => *reached.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now(),
             Ok(Err(error)) => {
@@ -178,14 +176,21 @@ async fn keep(database_url: &SecretString, lease: Duration, held: &Register, rea
                 connection = None;
             }
         }
-        give_up_unsure(held, lease);
         tokio::time::sleep(TICK.min(lease / 6)).await;
+    }
+}
+
+/// Gives up what expires unrenewed. Beside the looks, of which one may hang for longer than a lease still has.
+async fn watch(lease: Duration, held: &Register) {
+    loop {
+        tokio::time::sleep(TICK.min(lease / 6)).await;
+        give_up_unsure(held, lease);
     }
 }
 
 async fn tick(
     connection: &mut Option<Keeper>,
-    database_url: &SecretString,
+    store: &Store,
     lease: Duration,
     held: &Register,
     renewed_at: &mut Instant,
@@ -194,7 +199,7 @@ async fn tick(
         lock(held).iter().map(|(token, h)| (*token, h.kind.clone())).collect();
     let keeper = match connection {
         Some(keeper) => keeper,
-        None => connection.insert(Keeper::connect(database_url.expose_secret(), lease / 3).await?),
+        None => connection.insert(Keeper::connect(store, lease / 3).await?),
     };
     // With nothing to keep too: that it was asked is what the age of the heartbeat tells.
     for token in keeper.stopped(&leases).await? {
@@ -265,12 +270,22 @@ fn kind_name(kind: &LeaseKind) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use headgate_local::postgres::{Cluster, Options};
+
     use super::*;
+
+    /// A control database that was there once.
+    async fn away() -> Store {
+        let cluster = Cluster::start(Options::default()).await.unwrap();
+        let store = Store::connect(&cluster.url("postgres"), 1, TICK).await.unwrap();
+        cluster.stop().await.unwrap();
+        store
+    }
 
     #[tokio::test]
     async fn the_heart_beats_while_the_database_is_away_and_stops_with_the_thread() {
         let heartbeat = Heartbeat::default();
-        let away = SecretString::from("postgres://127.0.0.1:1/none");
+        let away = away().await;
         let started = Instant::now();
         let keeper = LeaseKeeper::start(away, Duration::from_secs(30), heartbeat.clone()).unwrap();
         while heartbeat.last.load(Ordering::Relaxed) < 2 * TICK.as_millis() as u64 {
@@ -287,8 +302,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_lease_that_was_stopped_is_not_lost_and_one_that_is_not_renewed_is() {
+        let away = away().await;
         let (lease, now) = (Duration::from_secs(30), Instant::now());
-        let away = SecretString::from("postgres://127.0.0.1:1/none");
         let keeper = LeaseKeeper::start(away, lease, Heartbeat::default()).unwrap();
         let tokens: [Uuid; 4] = std::array::from_fn(|_| Uuid::new_v4());
         let [renewed, stopped, taken, forgotten] = tokens.map(|t| keeper.keep(t, LeaseKind::Purge, now));

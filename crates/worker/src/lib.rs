@@ -67,8 +67,6 @@ pub struct Deps {
     pub objects: Objects,
     /// Bounds and pace.
     pub config: WorkerConfig,
-    /// The control database's URL, for the lease keeper's own connection. Never printed.
-    pub database_url: secrecy::SecretString,
     /// Beats while the lease keeper's thread goes round.
     pub heartbeat: Heartbeat,
 }
@@ -80,7 +78,7 @@ pub struct Deps {
 pub async fn run(deps: Deps, soft: CancellationToken, hard: CancellationToken) -> Result<(), Error> {
     // Fresh at each start: a restarted process must never pass for the one that died.
     let worker = Uuid::new_v4();
-    let keeper = LeaseKeeper::start(deps.database_url, deps.config.lease, deps.heartbeat)?;
+    let keeper = LeaseKeeper::start(deps.store.clone(), deps.config.lease, deps.heartbeat)?;
     let context = Arc::new(Context::new(worker, deps.store, deps.objects, deps.config, keeper, soft.clone()));
     tracing::info!(%worker, shards = context.config.shards, "worker started");
     let listener = tokio::spawn(doorbells::listen(

@@ -8,6 +8,8 @@ use headgate_domain::mapping::{MappingError, MappingSet};
 use headgate_domain::template::Variables;
 use headgate_store::{SourceBinding, Store};
 
+use crate::ask;
+
 /// Why there is no mapping set.
 #[derive(Debug, thiserror::Error)]
 pub enum MappingsError {
@@ -51,7 +53,7 @@ pub async fn of(
     binding: &SourceBinding,
 ) -> Result<Option<MappingSet>, MappingsError> {
     let Some(name) = &binding.source_mapping else { return Ok(None) };
-    let files = match store.mapping_set(name).await? {
+    let files = match ask::control(store.mapping_set(name)).await? {
         Some(files) => files,
         None => match folder.map(|folder| folder.join(name)).filter(|folder| folder.is_dir()) {
             Some(folder) => read_folder(&folder)?,

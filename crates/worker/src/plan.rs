@@ -50,13 +50,13 @@ enum PlanCursor {
 
 /// Plans an export until every shard is known, `stop` is cancelled or the worker drains.
 pub async fn run(context: Arc<Context>, lease: PlanLease, stop: CancellationToken) -> Result<Ended, Error> {
-    let binding = context.store.source_binding(lease.practice).await?;
+    let binding = ask::control(context.store.source_binding(lease.practice)).await?;
     let binding = binding.filter(|b| !b.suspended).ok_or(Error::NoPractice)?;
     let source = context.sources.get(&binding)?;
-    let mut state = context.store.plan_state(&lease).await?;
+    let mut state = ask::control(context.store.plan_state(&lease)).await?;
     if state.transaction_time.is_none() {
         fix_horizon(&context, &lease, &binding, &source, &state).await?;
-        state = context.store.plan_state(&lease).await?;
+        state = ask::control(context.store.plan_state(&lease)).await?;
     }
     let marker = Marker {
         replica: state.source_replica.unwrap_or_default(),
@@ -78,7 +78,7 @@ pub async fn run(context: Arc<Context>, lease: PlanLease, stop: CancellationToke
         () = context.drain.cancelled() => return Ok(Ended::Drained),
         planned = walk => if !planned? { return Ok(Ended::Drained) },
     }
-    context.store.finish_planning(&lease).await?;
+    ask::control(context.store.finish_planning(&lease)).await?;
     Ok(Ended::Done)
 }
 
@@ -115,7 +115,7 @@ async fn fix_horizon(
         lsn: horizon.marker.lsn,
         margin: context.config.source.margin,
     };
-    let time = context.store.fix_horizon(lease, &state.level, &cohort, &streams).await?;
+    let time = ask::control(context.store.fix_horizon(lease, &state.level, &cohort, &streams)).await?;
     tracing::info!(practice = %lease.practice, export = %lease.export, transaction_time = %time, "transactionTime is fixed");
     Ok(())
 }
@@ -134,7 +134,7 @@ struct Planner<'a> {
 impl Planner<'_> {
     /// Plans every stream; `false` when the rest has to wait for shards that may refer to more.
     async fn walk(&self) -> Result<bool, Error> {
-        let streams = self.context.store.stream_plans(self.lease).await?;
+        let streams = ask::control(self.context.store.stream_plans(self.lease)).await?;
         let open = |stream: &&StreamPlan| !stream.planned;
         for stream in streams.iter().filter(open) {
             match stream.access_path {
@@ -152,12 +152,12 @@ impl Planner<'_> {
             self.add_changed(stream).await?;
         }
         // Asked before the ids: what a shard refers to is there when it is done.
-        let waiting = self.context.store.has_open_shards(self.lease).await?;
+        let waiting = ask::control(self.context.store.has_open_shards(self.lease)).await?;
         let found = self.add_references(&by_reference).await?;
         if waiting || found {
             return Ok(false);
         }
-        self.context.store.finish_references(self.lease).await?;
+        ask::control(self.context.store.finish_references(self.lease)).await?;
         Ok(true)
     }
 
@@ -183,10 +183,9 @@ impl Planner<'_> {
                     .collect(),
             };
             let last = rows.len() < CHANGED as usize;
-            self.context
-                .store
-                .seed_references(self.lease, stream.stream, stream.stream_type, &ids, last)
-                .await?;
+            let seeded =
+                self.context.store.seed_references(self.lease, stream.stream, stream.stream_type, &ids, last);
+            ask::control(seeded).await?;
             if last {
                 return Ok(());
             }
@@ -201,7 +200,7 @@ impl Planner<'_> {
         for t in types {
             let most = if t == StreamType::Attachments { ATTACHMENTS } else { REFERENCES };
             loop {
-                let ids = self.context.store.open_references(self.lease, t, most).await?;
+                let ids = ask::control(self.context.store.open_references(self.lease, t, most)).await?;
                 if ids.is_empty() {
                     break;
                 }
@@ -218,7 +217,7 @@ impl Planner<'_> {
                     };
                     shards.push((stream.stream, shard));
                 }
-                self.context.store.add_reference_shards(self.lease, t, &ids, &shards).await?;
+                ask::control(self.context.store.add_reference_shards(self.lease, t, &ids, &shards)).await?;
                 self.context.wake.notify_one();
             }
         }
@@ -262,9 +261,9 @@ impl Planner<'_> {
         };
         let mut open: Option<Run> = None;
         loop {
-            let (practice, export) = (self.lease.practice, &self.lease.export);
+            let (store, practice, export) = (&self.context.store, self.lease.practice, &self.lease.export);
             let members =
-                self.context.store.members_after(practice, export, after.as_deref(), MEMBERS).await?;
+                ask::control(store.members_after(practice, export, after.as_deref(), MEMBERS)).await?;
             let Some(last) = members.last().cloned() else { break };
             let counts =
                 ask::source("plan", self.source.count_by_patient(&relation, &self.marker, &members)).await?;
@@ -298,7 +297,7 @@ impl Planner<'_> {
             .map(serde_json::to_value)
             .transpose()
             .map_err(|source| Error::Stored { what: "plan_cursor", source })?;
-        self.context.store.add_shards(self.lease, stream, shards, cursor.as_ref()).await?;
+        ask::control(self.context.store.add_shards(self.lease, stream, shards, cursor.as_ref())).await?;
         // Reading begins while planning goes on.
         self.context.wake.notify_one();
         Ok(())

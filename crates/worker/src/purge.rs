@@ -7,21 +7,22 @@ use headgate_domain::file_name::export_prefix;
 use headgate_metrics::{lifecycle, storage};
 use headgate_store::StepLease;
 
-use crate::Error;
 use crate::acquire_loop::Ended;
 use crate::context::Context;
+use crate::{Error, ask};
 
 /// Pause before a prefix is emptied again.
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// Empties the export's prefix.
 pub async fn run(context: Arc<Context>, lease: StepLease) -> Result<Ended, Error> {
-    let binding = context.store.source_binding(lease.practice).await?.ok_or(Error::NoPractice)?;
+    let binding = ask::control(context.store.source_binding(lease.practice)).await?;
+    let binding = binding.ok_or(Error::NoPractice)?;
     // Asked before: an object put after the question is met by the next round.
-    let quiet = context.store.is_quiet(&lease).await?;
+    let quiet = ask::control(context.store.is_quiet(&lease)).await?;
     let objects = context.objects.delete_prefix(&export_prefix(&binding.s3_prefix, &lease.export)).await?;
     if quiet {
-        let again = context.store.purged(&lease, objects).await?;
+        let again = ask::control(context.store.purged(&lease, objects)).await?;
         lifecycle::SWEEPS.add(1, &[("result", "ok".into())]);
         if again {
             storage::ORPHANS.add(objects, &[]);
@@ -30,7 +31,7 @@ pub async fn run(context: Arc<Context>, lease: StepLease) -> Result<Ended, Error
             tracing::info!(practice = %lease.practice, export = %lease.export, objects, "export purged");
         }
     } else {
-        context.store.release_step(&lease, AGAIN, true).await?;
+        ask::control(context.store.release_step(&lease, AGAIN, true)).await?;
     }
     Ok(Ended::Done)
 }

@@ -11,6 +11,7 @@ use headgate_source::{
 use headgate_store::{ShardLease, Store};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use crate::acquire_loop::Ended;
 use crate::error::rest;
@@ -62,7 +63,8 @@ pub async fn of(store: &Store, lease: &ShardLease) -> Result<Read, Error> {
             only_patient_rows: lease.patient_level && relation.resource_type.is_patient_owned(),
         },
         Slice::Cohort { first, last } => {
-            let members = store.members_between(lease.practice, &lease.export, &first, &last).await?;
+            let members = store.members_between(lease.practice, &lease.export, &first, &last);
+            let members = ask::control(members).await?;
             let member = |(patient_id, full_history)| Member { patient_id, full_history };
             Scope::Cohort { members: members.into_iter().map(member).collect() }
         }
@@ -106,11 +108,13 @@ pub async fn rows(
     loop {
         let mut seen = Seen::default();
         let started = Instant::now();
+        let span = ask::span("page");
+        let reading = page(source, read, cursor, framer, pace.rows, &mut seen).instrument(span.clone());
         let result = tokio::select! {
             biased;
             () = stop.cancelled() => return Ok(Ended::Drained),
             () = drain.cancelled() => return Ok(Ended::Drained),
-            result = page(source, read, cursor, framer, pace.rows, &mut seen) => result,
+            result = reading => result,
         };
         // Of a page that failed too: a database that is slow to fail is slow.
         QUERY_DURATION.record(seen.asked, &[("operation", "page".into())]);
@@ -127,7 +131,7 @@ pub async fn rows(
             }
             Err(Stumble::Closed) => return Ok(Ended::Drained),
             Err(Stumble::Source(error)) if error.is_transient() && failures < PATIENCE => {
-                ask::failed(&error);
+                ask::failed(&span, &error);
                 failures = if seen.rows > 0 { 1 } else { failures + 1 };
                 if error.is_timeout() {
                     pace.halve();
@@ -136,7 +140,7 @@ pub async fn rows(
                 tokio::time::sleep(rest(failures) / 4).await;
             }
             Err(Stumble::Source(error)) => {
-                ask::failed(&error);
+                ask::failed(&span, &error);
                 return Err(error.into());
             }
         }

@@ -16,7 +16,8 @@ const GROUPS: u32 = 10_000;
 
 /// Reads a practice's catalogue.
 pub async fn run(context: Arc<Context>, lease: RefreshLease) -> Result<Ended, Error> {
-    let binding = context.store.source_binding(lease.practice).await?.ok_or(Error::NoPractice)?;
+    let binding = ask::control(context.store.source_binding(lease.practice)).await?;
+    let binding = binding.ok_or(Error::NoPractice)?;
     let source = context.sources.get(&binding)?;
     let mappings = mappings::of(&context.store, context.config.source.mappings.as_deref(), &binding).await?;
     let catalog = ask::source("catalog", source.catalog(mappings.as_ref())).await?;
@@ -30,7 +31,7 @@ pub async fn run(context: Arc<Context>, lease: RefreshLease) -> Result<Ended, Er
     let groups: Vec<(String, u64)> = groups.into_iter().map(|g| (g.group_id, g.members)).collect();
     let stored =
         serde_json::to_value(&catalog).map_err(|source| Error::Stored { what: "catalog", source })?;
-    context.store.refreshed(&lease, &stored, &groups).await?;
+    ask::control(context.store.refreshed(&lease, &stored, &groups)).await?;
     // Only afterwards: many members, or a relation that is slow to look into, must not keep a practice from its exports.
     if let Err(error) = matching::run(&context, lease.practice, &source, &catalog).await {
         tracing::warn!(practice = %lease.practice, %error, "the members of groups could not be looked up");

@@ -5,7 +5,6 @@
 //! last published file, and everything after it is done again.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
@@ -14,14 +13,13 @@ use headgate_domain::file_name::{Limits, Numbering};
 use headgate_domain::practice::FileAccess;
 use headgate_metrics::{Counter, shards};
 use headgate_source::{Read, Scope};
-use headgate_store::{NewProblem, Publication, PublishedFile, ShardLease, SourceBinding, StreamType, within};
+use headgate_store::{NewProblem, Publication, PublishedFile, ShardLease, SourceBinding, StreamType};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
-use crate::Error;
 use crate::acquire_loop::Ended;
 use crate::associated::Associated;
 use crate::attachments;
@@ -31,17 +29,14 @@ use crate::line::Reason;
 use crate::read::{self, Pace};
 use crate::select::{Links, Select};
 use crate::upload::{Place, UploadedFile, upload};
+use crate::{Error, ask};
 
 /// Files of one shard that are uploaded side by side.
 const SIDE_BY_SIDE: usize = 4;
 
-/// How long a publication may take. One that was given up may have been written all the same: the shard is given back, and
-/// whoever takes it goes on behind what is written.
-const PUBLISH: Duration = Duration::from_secs(5 * 60);
-
 /// Runs a shard to its end, or until `stop` is cancelled or the worker drains.
 pub async fn run(context: Arc<Context>, lease: ShardLease, stop: CancellationToken) -> Result<Ended, Error> {
-    let binding = context.store.source_binding(lease.practice).await?;
+    let binding = ask::control(context.store.source_binding(lease.practice)).await?;
     let binding = binding.filter(|b| !b.suspended).ok_or(Error::NoPractice)?;
     let source = context.sources.get(&binding)?;
     let resume = match &lease.cursor {
@@ -254,7 +249,8 @@ impl Publisher {
             serde_json::to_value(&resume).map_err(|source| Error::Stored { what: "cursor", source })?;
         let publication =
             Publication { files: &files, problems: &problems, references: &references, cursor, done };
-        within(PUBLISH, self.context.store.publish(&self.lease, &publication)).await?;
+        // One that was given up may be written all the same: whoever takes the shard goes on behind what is written.
+        ask::control(self.context.store.publish(&self.lease, &publication)).await?;
         measure(self.lease.stream_type.name(), &files, &problems);
         Ok(())
     }

@@ -40,6 +40,7 @@ fn step(name: &'static str, lease: &StepLease) -> Span {
         export = %lease.export,
         attempt = lease.attempts,
         fence = lease.fence,
+        otel.status_code = Empty,
         trace_id = Empty,
     )
 }
@@ -53,10 +54,16 @@ pub fn refresh(lease: &RefreshLease) -> Span {
         otel.kind = "consumer",
         practice,
         attempt = lease.attempts,
+        otel.status_code = Empty,
         trace_id = Empty,
     );
     telemetry::identify(&span);
     span
+}
+
+/// Notes on the span of a step or shard that it failed, whether or not it will be tried again.
+pub fn failed(span: &Span) {
+    span.record("otel.status_code", "ERROR");
 }
 
 /// One attempt at a shard.
@@ -81,6 +88,7 @@ impl ShardAttempt {
             resource_type = lease.stream_type.name(),
             attempt = lease.attempts,
             fence = lease.fence,
+            otel.status_code = Empty,
             trace_id = Empty,
         );
         telemetry::link_to(&span, lease.trace_parent.as_deref());

@@ -19,9 +19,9 @@ AUTHORITIES = "headgate-database-ca"
 # Variables of the libraries, not of Headgate.
 OTHERS = {"AWS_EC2_METADATA_DISABLED"}
 
-# Connections of the control database beside the pools: a worker's keeper of leases and its listener; and for all
-# together KEDA's, an operator's psql and `headgate doctor`, and PostgreSQL's superuser_reserved_connections.
-OF_A_WORKER = 2
+# Connections of the control database beside the pools: a worker's keeper of leases; and for all together KEDA's, an
+# operator's psql and `headgate doctor`, and PostgreSQL's superuser_reserved_connections.
+OF_A_WORKER = 1
 RESERVE = 15
 
 

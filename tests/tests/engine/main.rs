@@ -18,6 +18,7 @@ mod orphans;
 mod privacy;
 mod properties;
 mod relay;
+mod rotation;
 mod silence;
 mod telemetry;
 mod world;

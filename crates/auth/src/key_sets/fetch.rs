@@ -12,6 +12,8 @@ use reqwest::{Certificate, Client, Response, redirect};
 use serde_json::Value;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
+use tracing::Instrument as _;
+use tracing::field::Empty;
 use url::Url;
 
 use super::guard::{self, Guarded, NoPublicAddress};
@@ -66,11 +68,24 @@ impl Fetcher {
 
     /// Fetches the document of an URL, and measures it.
     pub(super) async fn fetch(&self, url: &Url) -> Result<Fetched, KeySetError> {
+        let span = tracing::info_span!(
+            "http",
+            otel.name = "GET",
+            otel.kind = "client",
+            http.request.method = "GET",
+            server.address = url.host_str().unwrap_or_default(),
+            error.type = Empty,
+            otel.status_code = Empty,
+        );
         let started = Instant::now();
-        let fetched = self.guarded(url).await;
+        let fetched = self.guarded(url).instrument(span.clone()).await;
         let (result, failure) = match &fetched {
             Ok(_) => ("ok", None),
-            Err(error) => ("failed", Some(("error.type", error.reason().into()))),
+            Err(error) => {
+                span.record("error.type", error.reason());
+                span.record("otel.status_code", "ERROR");
+                ("failed", Some(("error.type", error.reason().into())))
+            }
         };
         JWKS_FETCH.add(1, &[("result", result.into())]);
         CLIENT_REQUEST_DURATION.record(started.elapsed(), failure.as_slice());

@@ -1,8 +1,10 @@
 //! Connecting to the control database, patiently: after a power cut it may come up later than we do, and while a new
 //! version is installed its schema is migrated beside us.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
+use headgate_runtime::config::Database;
 use headgate_runtime::health::Health;
 use headgate_runtime::{Config, Lifecycle};
 use headgate_store::{Bounds, Error, NEWEST_SCHEMA_VERSION, Store};
@@ -19,6 +21,9 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from
 
 /// Pause between two looks at the schema.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// How often the file of the URL is read.
+const READ_EVERY: Duration = Duration::from_secs(5);
 
 /// How often it is logged what is waited for.
 const TELL_EVERY: Duration = Duration::from_secs(60);
@@ -62,7 +67,42 @@ pub async fn migrated_store(
     let store = connect(config, life, bound, config.database.schema_wait().max(PATIENCE)).await?;
     health.waits_for(format!("schema version {NEWEST_SCHEMA_VERSION}: run `headgate migrate`"));
     wait_for_schema(&store, config.database.schema_wait(), life).await?;
+    follow_url(&config.database, &store, life);
     Ok(store)
+}
+
+/// Reads the file of the URL again from now on, so that a password is changed without a restart.
+fn follow_url(database: &Database, store: &Store, life: &Lifecycle) {
+    if database.url_file.is_empty() {
+        return;
+    }
+    let (database, store, soft) = (database.clone(), store.clone(), life.soft());
+    life.spawn("url of the control database", async move {
+        let mut last = Ok(database.url.expose_secret().to_owned());
+        loop {
+            tokio::select! {
+                () = soft.cancelled() => return Ok::<(), Infallible>(()),
+                () = tokio::time::sleep(READ_EVERY) => {}
+            }
+            let found = match database.url_in_file() {
+                Ok(url) => Ok(url.unwrap_or_default().expose_secret().to_owned()),
+                Err(error) => Err(error.to_string()),
+            };
+            if found == last {
+                continue;
+            }
+            match found.clone().and_then(|url| store.connect_by(&url).map_err(|error| error.to_string())) {
+                Ok(()) => tracing::info!(
+                    "database.url_file was read again; connections are opened by it from now on"
+                ),
+                Err(error) => tracing::warn!(
+                    error,
+                    "what is in database.url_file now cannot be used; the former URL stays"
+                ),
+            }
+            last = found;
+        }
+    });
 }
 
 async fn connect(

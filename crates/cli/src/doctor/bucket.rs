@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use headgate_objects::{ObjectError, Objects};
+use headgate_objects::{Access, ObjectError, Objects};
 use headgate_runtime::Config;
 use reqwest::redirect::Policy;
 use url::Url;
@@ -23,7 +23,11 @@ pub async fn check(config: &Config) -> (Finding, Option<Objects>) {
         Err(error) => return (failed(&error), None),
     };
     match objects.check().await {
-        Ok(()) => (Finding::ok(CHECK, format!("{} can be used", config.s3.bucket)), Some(objects)),
+        Ok(Access::Whole) => (Finding::ok(CHECK, format!("{} can be used", config.s3.bucket)), Some(objects)),
+        Ok(Access::Part) => {
+            let found = format!("{} answers; it may be used in part", config.s3.bucket);
+            (Finding::ok(CHECK, found), Some(objects))
+        }
         Err(error) => (failed(&error), None),
     }
 }
@@ -31,7 +35,7 @@ pub async fn check(config: &Config) -> (Finding, Option<Objects>) {
 fn failed(error: &ObjectError) -> Finding {
     let mend = match error.status() {
         Some(404) => "make the bucket, or correct s3.bucket",
-        Some(401 | 403) => "see the credentials and what they allow (s3:ListBucket on the bucket)",
+        Some(401 | 403) => "see the credentials",
         Some(301 | 400) => "see s3.region and s3.path_style",
         _ => "see s3.endpoint and s3.region, and whether the network lets us through",
     };

@@ -1,7 +1,7 @@
 //! Whether files can be stored, fetched by link and deleted in a practice's part of the bucket, and by nobody else.
 //!
 //! The object that is tried with lies in a folder of its own, `PREFIX/doctor/`, has a name that was never used, and is
-//! deleted whatever comes of it. Nothing is listed, and no export's object is touched.
+//! deleted whatever comes of it. Nothing else is listed, and no export's object is touched.
 
 use std::time::Duration;
 
@@ -59,7 +59,9 @@ pub async fn check(
         Ok(Err(error)) => error.to_string(),
         Err(_) => format!("no answer within {} s", patience.as_secs()),
     };
-    let mend = format!("see that the credentials allow s3:DeleteObject, and delete {key}");
+    let mend = format!(
+        "see that the credentials allow s3:DeleteObject and s3:ListBucket below the practice's prefix, and delete {key}"
+    );
     findings.push(Finding::failed(check, format!("an object could not be deleted: {left}"), mend));
     findings
 }
@@ -86,10 +88,11 @@ async fn fetch(http: &reqwest::Client, link: String) -> Result<bool, &'static st
     Ok(body == BODY)
 }
 
-/// Whether it is gone.
+/// Whether it is gone. Asked by listing, as workers do before they delete: who may list in part is not told of an object
+/// whether it is there.
 async fn remove(objects: &Objects, key: &str) -> Result<bool, ObjectError> {
     objects.delete([key.to_owned()]).await?;
-    Ok(objects.head(key).await?.is_none())
+    Ok(objects.list(key, 1).await?.is_empty())
 }
 
 fn failed(check: &str, error: &ObjectError) -> Finding {

@@ -1,5 +1,6 @@
 //! `[database]`: the control database.
 
+use std::io;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
@@ -12,9 +13,9 @@ use super::checks::Checks;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Database {
-    /// Its URL, which usually holds a password. After loading also the content of `url_file`.
+    /// Its URL, which usually holds a password. After loading also what `url_file` held then.
     pub url: SecretString,
-    /// The file that holds the URL; empty when the URL is given.
+    /// The file that holds the URL; empty when the URL is given. A role that serves reads it again when it changes.
     pub url_file: String,
     /// Connections of this process.
     pub max_connections: u32,
@@ -31,6 +32,21 @@ pub struct Database {
 }
 
 impl Database {
+    /// The URL as it is in `url_file` now; none when it was given without a file.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or is empty.
+    pub fn url_in_file(&self) -> io::Result<Option<SecretString>> {
+        if self.url_file.is_empty() {
+            return Ok(None);
+        }
+        let text = std::fs::read_to_string(&self.url_file)?;
+        match text.trim() {
+            "" => Err(io::Error::new(io::ErrorKind::InvalidData, "it is empty")),
+            url => Ok(Some(SecretString::from(url.to_owned()))),
+        }
+    }
+
     /// Time to wait for a free connection.
     #[must_use]
     pub fn acquire_timeout(&self) -> Duration {

@@ -145,3 +145,64 @@ async fn an_export_that_was_kicked_off_during_a_pause_waits_since_its_end() {
     assert!(scene.take_plan().await.waited.unwrap() < Duration::from_secs(60));
     scene.end().await;
 }
+
+#[tokio::test]
+async fn a_locked_shard_is_passed_over_and_holds_up_nobody() {
+    let mut scene = Scene::new().await;
+    let mut exports = Vec::new();
+    for _ in 0..2 {
+        let export = scene.export("running").await;
+        scene.stream(&export, 1, "all").await;
+        scene.shard(&export, 1).await;
+        exports.push(export);
+    }
+    let mut elsewhere = scene.store.pool.begin().await.unwrap();
+    sqlx::query("SELECT FROM headgate.shard WHERE export_id = $1 FOR UPDATE")
+        .bind(exports[0].as_str())
+        .execute(&mut *elsewhere)
+        .await
+        .unwrap();
+    assert_eq!(take_shard(&scene).await.export, exports[1], "the first would be the next");
+    assert!(scene.store.acquire_shard(Uuid::new_v4(), &Scene::limits()).await.unwrap().is_none());
+    elsewhere.rollback().await.unwrap();
+    assert_eq!(take_shard(&scene).await.export, exports[0]);
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn a_worker_whose_hands_for_refreshes_are_full_takes_other_steps() {
+    let mut scene = Scene::new().await;
+    scene.export("accepted").await;
+    scene.run("UPDATE headgate.source_catalog SET refreshed_at = NULL").await;
+    let taken = scene.store.acquire_step(Uuid::new_v4(), &Scene::limits(), false).await.unwrap();
+    assert!(matches!(taken, Some(Acquired::Plan(_))), "{taken:?}");
+    assert!(matches!(scene.take_step().await, Some(Acquired::Refresh(_))));
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn attempts_are_those_since_the_work_last_moved_and_are_told_to_its_holder_alone() {
+    let mut scene = Scene::new().await;
+    let export = scene.export("running").await;
+    scene.stream(&export, 1, "all").await;
+    scene.shard(&export, 1).await;
+    scene.run("UPDATE headgate.shard SET attempts = 4").await;
+    let lease = take_shard(&scene).await;
+    assert_eq!((lease.attempts, scene.store.shard_attempts(&lease).await.unwrap()), (5, 5));
+    let publication =
+        crate::Publication { files: &[], problems: &[], references: &[], cursor: Value::Null, done: false };
+    scene.store.publish(&lease, &publication).await.unwrap();
+    assert_eq!(scene.store.shard_attempts(&lease).await.unwrap(), 0, "it moved");
+    let failed = scene.store.release_shard(&lease, Duration::ZERO, Some("no")).await;
+    failed.unwrap();
+    assert!(matches!(scene.store.shard_attempts(&lease).await, Err(crate::Error::LeaseLost)));
+    assert_eq!(take_shard(&scene).await.attempts, 1);
+
+    scene.export("accepted").await;
+    scene.run("UPDATE headgate.export SET attempts = 4 WHERE state = 'accepted'").await;
+    let plan = scene.take_plan().await;
+    assert_eq!(scene.store.step_attempts(&plan).await.unwrap(), 5);
+    scene.store.release_step(&plan, Duration::ZERO, false).await.unwrap();
+    assert!(matches!(scene.store.step_attempts(&plan).await, Err(crate::Error::LeaseLost)));
+    scene.end().await;
+}

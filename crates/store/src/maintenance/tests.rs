@@ -153,3 +153,20 @@ async fn nobody_rings_for_an_export_that_is_worked_on_or_held_or_rests() {
     assert_eq!(scene.store.ring_again(QUIET).await.unwrap(), 1, "only the other one");
     scene.end().await;
 }
+
+#[tokio::test]
+async fn a_task_that_may_take_its_time_is_its_workers_for_as_long() {
+    let scene = Scene::new().await;
+    let (short, long) = (Duration::from_secs(30), Duration::from_secs(3600));
+    scene.run("UPDATE headgate.maintenance SET due_at = now()").await;
+    while let Some(due) = scene.store.due_task(short, long).await.unwrap() {
+        let left = format!(
+            "SELECT lease_expires_at > clock_timestamp() + interval '1 minute' FROM headgate.maintenance
+              WHERE task = '{}'",
+            due.task.name()
+        );
+        assert_eq!(scene.ask(&left).await, due.task.is_long().to_string(), "{:?}", due.task);
+    }
+    assert_eq!(scene.ask("SELECT count(*) FROM headgate.maintenance WHERE lease_token IS NULL").await, "0");
+    scene.end().await;
+}

@@ -52,8 +52,13 @@ impl Store {
             WITH held AS (
                 SELECT 'shard' AS kind, s.practice_number, s.export_id, s.stream::integer AS stream, s.shard, t.resource_type,
                        s.lease_worker, s.leased_at, s.lease_expires_at, s.attempts, s.fence, s.published_at
-                  FROM headgate.shard s JOIN headgate.export_stream t USING (practice_number, export_id, stream)
+                  FROM headgate.shard s
+                  JOIN headgate.export_stream t USING (practice_number, export_id, stream)
+                  JOIN headgate.export x USING (practice_number, export_id)
+                 -- What an ended export left behind is nobody's, and nobody takes it.
                  WHERE s.state = 'leased'
+                   AND (s.lease_expires_at > clock_timestamp()
+                        OR x.state IN ('accepted', 'planning', 'running', 'finishing'))
                 UNION ALL
                 SELECT e.lease_step, e.practice_number, e.export_id, NULL, NULL, NULL,
                        e.lease_worker, NULL, e.lease_expires_at, e.attempts, e.fence, NULL

@@ -5,7 +5,7 @@ use crate::scene::Scene;
 
 /// The next refresh that is due.
 async fn take(scene: &Scene) -> Option<crate::RefreshLease> {
-    match scene.store.acquire_step(Uuid::new_v4(), &Scene::limits()).await.unwrap() {
+    match scene.store.acquire_step(Uuid::new_v4(), &Scene::limits(), true).await.unwrap() {
         Some(Acquired::Refresh(lease)) => Some(lease),
         None => None,
         Some(other) => panic!("nothing else is to be done: {other:?}"),

@@ -32,7 +32,8 @@ pub(super) async fn files(
     lease: &StepLease,
     binding: &SourceBinding,
 ) -> Result<Vec<(FileKind, PublishedFile)>, Error> {
-    let Some(deletions) = writer.context.store.deletions(lease).await? else { return Ok(Vec::new()) };
+    let store = &writer.context.store;
+    let Some(deletions) = ask::control(store.deletions(lease)).await? else { return Ok(Vec::new()) };
     let source = writer.context.sources.get(binding)?;
     let catalog = ask::source("catalog", source.catalog(None)).await?;
     if catalog.unusable.iter().any(|unusable| unusable.relation == "tombstone") {
@@ -44,7 +45,7 @@ pub(super) async fn files(
         return Ok(Vec::new());
     }
     let mut relations: BTreeMap<ResourceType, Vec<Relation>> = BTreeMap::new();
-    for (t, relation) in writer.context.store.stream_relations(lease.practice, &lease.export).await? {
+    for (t, relation) in ask::control(store.stream_relations(lease.practice, &lease.export)).await? {
         relations.entry(t).or_default().push(stored(&relation, "relation")?);
     }
     let finder = Finder { writer, lease, source, deletions: &deletions };
@@ -72,7 +73,8 @@ impl Finder<'_> {
             let mut after: Option<String> = None;
             loop {
                 let store = &self.writer.context.store;
-                let members = store.all_members_after(self.lease, after.as_deref(), MEMBERS).await?;
+                let members =
+                    ask::control(store.all_members_after(self.lease, after.as_deref(), MEMBERS)).await?;
                 let Some(last) = members.last() else { break };
                 after = Some(last.patient_id.clone());
                 let members: Vec<DeletedMember> = members
@@ -133,8 +135,8 @@ impl Finder<'_> {
             return Ok(BTreeSet::new());
         }
         let owners: Vec<String> = owners.into_iter().collect();
-        let members =
-            self.writer.context.store.members_among(self.lease.practice, &self.lease.export, &owners).await?;
+        let (store, lease) = (&self.writer.context.store, self.lease);
+        let members = ask::control(store.members_among(lease.practice, &lease.export, &owners)).await?;
         Ok(members.into_iter().collect())
     }
 

@@ -5,17 +5,19 @@ use headgate_domain::outcome::{Issue, IssueCode, OperationOutcome};
 use headgate_store::{FileKind, Problem, PublishedFile, StepLease, StreamType};
 
 use super::Writer;
-use crate::Error;
 use crate::line::Reason;
+use crate::{Error, ask};
 
 /// Writes the error files of an export.
 pub(super) async fn files(
     writer: &Writer<'_>,
     lease: &StepLease,
 ) -> Result<Vec<(FileKind, PublishedFile)>, Error> {
-    let mut outcomes: Vec<OperationOutcome> =
-        writer.context.store.problems(lease).await?.iter().map(outcome).collect();
-    outcomes.extend(writer.context.store.missing_patients(lease).await?.iter().map(|id| missing(id)));
+    let store = &writer.context.store;
+    let problems = ask::control(store.problems(lease)).await?;
+    let absent = ask::control(store.missing_patients(lease)).await?;
+    let mut outcomes: Vec<OperationOutcome> = problems.iter().map(outcome).collect();
+    outcomes.extend(absent.iter().map(|id| missing(id)));
     let mut files = Vec::new();
     for (number, outcomes) in (1..).zip(outcomes.chunks(writer.most_lines())) {
         let mut body = Vec::new();

@@ -21,9 +21,9 @@ pub(super) async fn run(
     if catalog.relations_of(ResourceType::Patient).next().is_none() {
         return Ok(());
     }
-    for group in context.store.groups_to_match(practice).await? {
+    for group in ask::control(context.store.groups_to_match(practice)).await? {
         let matched = count(context, practice, source, catalog, &group).await?;
-        context.store.group_matched(practice, &group.group_id, matched).await?;
+        ask::control(context.store.group_matched(practice, &group.group_id, matched)).await?;
     }
     Ok(())
 }
@@ -38,8 +38,8 @@ async fn count(
     let mut matched = Matched { known: 0, of: 0, at: group.now };
     let mut after: Option<String> = None;
     loop {
-        let members =
-            context.store.group_members_after(practice, &group.group_id, after.as_deref(), MEMBERS).await?;
+        let members = context.store.group_members_after(practice, &group.group_id, after.as_deref(), MEMBERS);
+        let members = ask::control(members).await?;
         let mut known = std::collections::BTreeSet::new();
         for relation in catalog.relations_of(ResourceType::Patient) {
             let found = source.existing_patients(relation, None, &members);
