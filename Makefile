@@ -6,8 +6,8 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup build bins demo test fmt lint roundtrip chaos properties matrix fuzz revocation conformance bench sqlx check-sqlx observability \
-    manifests deployed rehearse supply-chain sbom image image-rehearsal
+.PHONY: help setup build bins demo test fmt lint roundtrip chaos properties matrix fuzz revocation conformance bench sqlx check-sqlx \
+    observability observability-live manifests deployed rehearse supply-chain sbom image image-rehearsal
 
 # A freshly installed cargo is found even before the shell was opened anew.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -110,6 +110,9 @@ check-sqlx: setup ## Whether the committed descriptions are up to date
 
 observability: ## Check alert rules, dashboards and runbooks; METRICS="URL…": that running programs export it all
 	@scripts/observability/check $(METRICS)
+
+observability-live: bins ## The same against a demo that is started for it
+	@scripts/observability/live $(BIN)/headgate
 
 manifests: ## Render the Kubernetes manifests and check them: schemas, checkov, rules of our own
 	@scripts/manifests/run

@@ -7,6 +7,9 @@ CREATE INDEX export_leased ON headgate.export (lease_token) WHERE lease_token IS
 -- Whether an export has shards that are still to be done.
 CREATE INDEX shard_undone ON headgate.shard (practice_number, export_id) WHERE state <> 'done';
 
+-- At which practice an export is, by its id alone.
+CREATE INDEX export_by_id ON headgate.export (export_id);
+
 -- As in version 7; but shards that an ended export left open are not looked at.
 CREATE OR REPLACE FUNCTION headgate.demand(per_practice integer, per_app integer) RETURNS bigint
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

@@ -1,4 +1,4 @@
-"""Checks rules and dashboards without anything that runs. `check` beside this file finds promtool and calls it.
+"""Checks rules, dashboards and runbooks without anything that runs. `check` beside this file finds promtool and calls it.
 
 Prints a line for each fault; status 1 if there is one.
 """
@@ -12,17 +12,20 @@ from pathlib import Path
 
 import dashboards
 import queries
-from queries import ROOT, RULES
+from queries import METRICS, ROOT, RULES, RUNBOOKS
 
 OBSERVABILITY = ROOT / "deploy/observability"
-RUNBOOKS = ROOT / "docs/OPERATIONS.md"
-METRICS = ROOT / "docs/METRICS.md"
 
 
 def promtool(*arguments):
     """What promtool says against its arguments; nothing when it is content."""
     run = subprocess.run(["promtool", *map(str, arguments)], capture_output=True, text=True, check=False)
     return [] if run.returncode == 0 else [line for line in (run.stdout + run.stderr).splitlines() if line.strip()]
+
+
+def everywhere():
+    """All queries: of rules, dashboards and runbooks."""
+    return queries.rules() + queries.panels() + queries.runbooks()
 
 
 def rules_are_well_formed():
@@ -32,7 +35,7 @@ def rules_are_well_formed():
 
 def bounds_of_buckets_are_found_by_any_prometheus():
     """Version 3 writes a whole bound as 60.0, version 2 as it came: a query must take either."""
-    return [f"{query.where}: {whole} is not found by Prometheus 3" for query in queries.rules() + queries.panels()
+    return [f"{query.where}: {whole} is not found by Prometheus 3" for query in everywhere()
             for whole in re.findall(r'le="\d+"', query.text)]
 
 
@@ -51,20 +54,22 @@ def scrape_configurations_are_well_formed():
     return faults
 
 
-def queries_of_dashboards_are_well_formed():
-    """Each query of a dashboard as a recording rule, so that promtool parses it."""
-    found = queries.panels()
-    rules = [{"record": f"panel:{number}", "expr": queries.with_values(query.text), "labels": {"where": query.where}}
-             for number, query in enumerate(found)]
-    for query in found:
+def queries_of_dashboards_and_runbooks_are_well_formed():
+    """Each query of a dashboard or a runbook as a recording rule, so that promtool parses it."""
+    panels = queries.panels()
+    for query in panels:
         if "$" in queries.with_values(query.text):
             return [f"{query.where}: a variable that no dashboard has: {query.text}"]
+    found = panels + queries.runbooks()
+    rules = [{"record": f"query:{number}", "expr": queries.with_values(query.text), "labels": {"where": query.where}}
+             for number, query in enumerate(found)]
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
         # JSON is YAML.
-        json.dump({"groups": [{"name": "panels", "rules": rules}]}, file)
+        json.dump({"groups": [{"name": "queries", "rules": rules}]}, file)
         file.flush()
-        return [re.sub(r'rule \d+, "panel:(\d+)"', lambda match: found[int(match.group(1))].where, line)
-                for line in promtool("check", "rules", file.name) if "panel:" in line]
+        said = promtool("check", "rules", file.name)
+    return [re.sub(r'rule \d+, "query:(\d+)"', lambda match: found[int(match.group(1))].where, line)
+            for line in said if "query:" in line] or said
 
 
 def dashboards_are_up_to_date_and_unlike():
@@ -134,22 +139,62 @@ def paging_metrics_are_guarded():
             for metric, alert in sorted(needed.items()) if metric not in guarded]
 
 
-def metrics_are_documented():
-    """Each metric is in docs/METRICS.md, which is generated from the code."""
-    if not METRICS.exists():
-        print("docs/METRICS.md is not there: names of metrics are not checked against it", file=sys.stderr)
+def guards_are_of_one_role():
+    """A guard names one job, or a process of another role that has the metric, too, would satisfy it. What workers alone
+    have is theirs whatever the job."""
+    known = queries.documented()
+    return [f"the guard absent({metric}) is satisfied by any process: name one job"
+            for rule in queries.rules() if rule.record == "HeadgateMetricsMissing"
+            for metric, selection in re.findall(r"absent\((\w+)\{([^}]*)\}", rule.text)
+            if metric in known and known[metric].of != "Of workers" and not re.search(r'\bjob="', selection)]
+
+
+def metrics_and_labels_are_documented():
+    """Each metric of a query, each label that is asked of it and each value, where docs/METRICS.md lists them, is there; it
+    is generated from the code. And so are the series of the rules' tests, or these would prove nothing."""
+    known = queries.documented()
+    if not known:
+        print("docs/METRICS.md is not there: metrics and labels are not checked against it", file=sys.stderr)
         return []
-    known = set(re.findall(r"[a-z][a-z0-9_]+", METRICS.read_text()))
-    metrics, _ = queries.needed()
-    return [f"{metric} is not in docs/METRICS.md ({min(places[''])})" for metric, places in sorted(metrics.items())
-            if metric not in known and re.sub(r"_(bucket|sum|count)$", "", metric) not in known]
+    found = everywhere() + queries.tested()
+    recorded = {rule.record: queries.selectors(rule.text)[1] for rule in found if rule.kind == "record"}
+    faults = set()
+    for query in found:
+        chosen, grouped = queries.selectors(queries.with_values(query.text))
+        # Of each metric of the query the labels that it has; of Prometheus' own it is not known.
+        had = []
+        for metric, matchers in chosen:
+            if metric in queries.OF_PROMETHEUS:
+                continue
+            if metric in recorded:
+                labels = dict.fromkeys(recorded[metric])
+            elif metric in known:
+                labels = known[metric].labels
+            elif query.kind == "prose" and f"{metric}_count" in known:
+                continue
+            else:
+                faults.add(f"{metric} is not in docs/METRICS.md ({query.where})")
+                continue
+            had.append(labels)
+            for label, operator, value in matchers:
+                if label in queries.OF_TARGETS:
+                    continue
+                if label not in labels:
+                    faults.add(f"{metric} has no label {label} ({query.where})")
+                elif labels[label] and re.fullmatch(r"[\w|]+", value):
+                    faults |= {f"{metric} has no {label}{operator}\"{one}\" ({query.where})"
+                               for one in (value.split("|") if "~" in operator else [value]) if one not in labels[label]}
+        if had:
+            faults |= {f"no metric of the query has the label {label} ({query.where})"
+                       for label in grouped - queries.OF_TARGETS if not any(label in labels for labels in had)}
+    return sorted(faults)
 
 
 def main():
     checks = [rules_are_well_formed, bounds_of_buckets_are_found_by_any_prometheus,
-              scrape_configurations_are_well_formed, queries_of_dashboards_are_well_formed,
+              scrape_configurations_are_well_formed, queries_of_dashboards_and_runbooks_are_well_formed,
               dashboards_are_up_to_date_and_unlike, alerts_are_complete, paging_metrics_are_guarded,
-              metrics_are_documented]
+              guards_are_of_one_role, metrics_and_labels_are_documented]
     failed = False
     for check in checks:
         faults = check()
@@ -160,7 +205,7 @@ def main():
     rules = queries.rules()
     print(f"observability: {sum(rule.kind == 'alert' for rule in rules)} alert rules,"
           f" {sum(rule.kind == 'record' for rule in rules)} recorded, {len(queries.boards())} dashboards,"
-          f" {len(queries.panels())} queries, {len(queries.needed()[0])} metrics")
+          f" {len(queries.panels())} queries, {len(queries.runbooks())} in runbooks, {len(queries.needed()[0])} metrics")
     return 1 if failed else 0
 
 

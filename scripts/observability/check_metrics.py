@@ -1,4 +1,4 @@
-"""Checks that running programs export every metric, with every label, that a rule or a dashboard uses.
+"""Checks that running programs export every metric, with every label, that a rule, a dashboard or a runbook uses.
 
     check_metrics.py URL…    the /metrics of each role, such as http://127.0.0.1:8082/metrics
 
@@ -85,8 +85,11 @@ def faults(found):
         series = [found[name] for name in names if name in found]
         # Where a metric is missing or has no series yet, nothing can be said.
         if len(series) == len(names) and None not in series and not any(label in labels for labels in series):
+            if reason := next(filter(None, (excused.get(f"{base(name)}{{{label}}}") for name in names)), None):
+                absent.append((f"{names[0]}, label {label}", reason))
+                continue
             wrong.setdefault((names[0], f"no label {label}"), set()).add(where)
-    return sorted((*key, where) for key, where in wrong.items()), sorted(absent)
+    return sorted((*key, where) for key, where in wrong.items()), sorted(set(absent))
 
 
 def main():
@@ -106,7 +109,7 @@ def main():
             more = f" and {len(where) - 1} more" if len(where) > 1 else ""
             print(f"{metric:{width}}  {what:40}  {min(where)}{more}")
     total = len(queries.needed()[0])
-    print(f"\nmetrics: {total} used by rules and dashboards, {len(wrong)} fault(s) at the running programs")
+    print(f"\nmetrics: {total} used by rules, dashboards and runbooks, {len(wrong)} fault(s) at the running programs")
     return 1 if wrong else 0
 
 

@@ -29,7 +29,8 @@ ERRORS_OF_OURS = 'http_response_status_code=~"5..",error_type!~"export_failed|ne
 
 GREEN, YELLOW, RED = "green", "yellow", "red"
 MIB = 1024 * 1024
-DAY = 86400
+HOUR = 3600
+DAY = 24 * HOUR
 
 
 def added(by):
@@ -225,7 +226,8 @@ SERVICE = [
         graph("Polls that come too early", "Share answered 429.",
               'sum(rate(export_poll_total{{S},code="429"}[$__rate_interval])) / sum(rate(export_poll_total{{S}}[$__rate_interval]))',
               "percentunit", limits=(0.2,), alert="HeadgatePollsThrottled"),
-        graph("Kick-offs refused", "By the status of the answer, since the point before.", [(events("export_kickoff_rejected_total", "code"), "{{code}}")], bars=True),
+        graph("Kick-offs refused", "By the status of the answer and the reason, since the point before.",
+              [(begun("export_kickoff_rejected_total", "code, reason"), "{{code}} {{reason}}")], bars=True),
         graph("Downloads", "Requests of files by outcome: redirected to a link of S3, refused, or gone.",
               [(rate("export_downloads_total", "outcome"), "{{outcome}}")], "reqps", stack=True),
         graph("Links handed out", "Signed links to files, in manifests and redirects.", [(rate("export_links_total"), "links")], "cps"),
@@ -239,9 +241,12 @@ SERVICE = [
     ]),
     ("Processes", [
         table("Versions", "What runs. Two versions are seen during a roll-out only.",
-              [("count by (job, version, schema, role) (build_info{{S}})", "processes")], width=12),
+              [("count by (job, version, schema, role) (build_info{{S}})", "processes")], width=8),
+        graph("Ready", "Processes that are ready to serve or to work, by role.", [("sum by (job) (process_ready{{S}})", "{{job}}")], alert="HeadgateAdminDown"),
         graph("Up-time", "A saw is a process that is killed again and again.",
-              [("process_uptime_seconds{{S}}", "{{job}} {{instance}}")], "s", width=12),
+              [("process_uptime_seconds{{S}}", "{{job}} {{instance}}")], "s"),
+        rare("Telemetry lost", "What the collector did not take, by signal: spans, records of the log, transmissions of metrics. Nothing waits for it.",
+             [(events("telemetry_lost_total", "signal"), "{{signal}}")], alert="HeadgateTelemetryLost"),
     ]),
 ]
 
@@ -250,7 +255,8 @@ EXPORTS = [
         *[stat(f"{state.capitalize()}", says, fleet("export_jobs_in_state", where=f'{{S}},state="{state}"'))
           for state, says in (("accepted", "Exports that wait for their plan."), ("planning", "Exports that are being cut into shards."),
                               ("running", "Exports whose shards are exported."), ("finishing", "Exports whose manifest is being made."))],
-        stat("Oldest running", "Age of the oldest export whose shards run.", fleet("export_job_oldest_age_seconds", where='{S},state="running"'), "s"),
+        stat("Oldest running", "Age of the oldest export whose shards run.", fleet("export_job_oldest_age_seconds", where='{S},state="running"'), "s",
+             limits=(3 * HOUR,), alert="HeadgateExportOld"),
         stat("Paused practices", "Practices that are paused, all when the fleet is. Their exports wait.", fleet("operations_paused"),
              limits=(1,), alert="HeadgatePausedLong"),
     ]),
@@ -261,8 +267,8 @@ EXPORTS = [
         graph("Duration, 95 %", "Kick-off to completion by number of resources: xs below 1,000, s 10,000, m 100,000, l 1,000,000.",
               [(quantile(0.95, "export_job_duration_seconds", "size_class"), "{{size_class}}")], "s"),
         graph("Kick-off to plan", "How long exports wait for the first worker.", quantiles("export_job_start_delay_seconds"), "s", limits=(60,)),
-        graph("Oldest by state", "Time since the kick-off of the oldest export in each state.",
-              [(fleet("export_job_oldest_age_seconds", "state", '{S},state!="completed"'), "{{state}}")], "s"),
+        graph("Oldest by state", "Time since the kick-off of the oldest export in each state. An hour beyond the line is too long, unless practices are paused.",
+              [(fleet("export_job_oldest_age_seconds", "state", '{S},state!="completed"'), "{{state}}")], "s", limits=(3 * HOUR,), alert="HeadgateExportOld"),
     ]),
     ("Queue", [
         graph("Runnable", "Steps that a worker could take now.", [(fleet("export_queue_depth", "step"), "{{step}}")]),
@@ -291,6 +297,8 @@ EXPORTS = [
         graph("Page, read to framed", "A page of rows.", quantiles("export_page_duration_seconds"), "s"),
         rare("Rows rejected", "Rows that could not become resources, by reason; they are counted in the error file.",
              [(begun("export_rows_rejected_total", "reason"), "{{reason}}")], alert="HeadgateRowsRejected"),
+        rare("Attachments left out", "Resources that were exported and lead by URL to attachments that were not, by reason; the error file tells so.",
+             [(events("export_attachments_unserved_total", "reason"), "{{reason}}")]),
     ]),
     ("Cleaning up", [
         graph("Files that should be gone", "How long ago the oldest export ended whose files are still there.", fleet("retention_lag_seconds"), "s",
@@ -347,7 +355,8 @@ SECURITY = [
         stat("Audit events not sealed", "The API seals every ten seconds.", fleet("audit_unsealed")),
         stat("Certificate ends in", "The soonest of all processes.", "min(tls_certificate_remaining_seconds{{S}})", "s",
              limits=(7 * DAY, 14 * DAY), falling=True, alert="HeadgateCertificateExpiry"),
-        stat("Signing key", "Age of the key that signs access tokens; token.key_rotation_s is 90 days.", fleet("auth_signing_key_age_seconds"), "s", limits=(92 * DAY,)),
+        stat("Signing key", "Age of the key that signs access tokens; token.key_rotation_s is 90 days.", fleet("auth_signing_key_age_seconds"), "s", limits=(92 * DAY,),
+             alert="HeadgateSigningKeyOld"),
     ]),
     ("Tokens", [
         graph("Token requests", "By result.", [(rate("auth_token_total", "result"), "{{result}}")], "reqps", stack=True),

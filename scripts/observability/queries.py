@@ -1,4 +1,4 @@
-"""The queries of rules and dashboards, and which metrics and labels they use. For the checks beside this file."""
+"""The queries of rules, dashboards and runbooks, and which metrics and labels they use. For the checks beside this file."""
 
 import json
 import re
@@ -8,6 +8,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 RULES = ROOT / "deploy/observability/alerts/headgate.rules.yaml"
 DASHBOARDS = ROOT / "deploy/observability/dashboards"
+RUNBOOKS = ROOT / "docs/OPERATIONS.md"
+METRICS = ROOT / "docs/METRICS.md"
 
 # Words of PromQL that stand where a metric could.
 WORDS = {"and", "or", "unless", "bool", "offset", "inf", "nan", "start", "end"}
@@ -26,6 +28,11 @@ TOKEN = re.compile(r"""
   | (?P<sign>[{}()=!~,]+?|[^\s])
 """, re.VERBOSE)
 
+# What a console block asks Prometheus: `ask` and `seen` are functions of the page. The second is in double quotes.
+ASKED = re.compile(r"""\b(?:ask|seen)\ (?:'([^']*)'|"((?:[^"\\]|\\.)*)")""")
+# A name that only a metric has.
+MEASURED = re.compile(r"(?<![.\w])(?:headgate:[a-z0-9_:]*[a-z0-9]|[a-z]\w*_(?:total|seconds|bytes)(?:_(?:bucket|sum|count))?)(?![\w*])")
+
 # What Grafana puts in place of its variables; any value will do where only the form matters.
 VARIABLES = {"$__rate_interval": "1m", "$__interval": "1m", "$__range": "1h",
              "$job": "headgate-.+", "$instance": ".+", "$practice": ".+"}
@@ -42,6 +49,32 @@ class Query:
     labels: dict = field(default_factory=dict)
 
 
+@dataclass
+class Metric:
+    """What docs/METRICS.md says of a metric: the section that it stands in, and its labels with their values; None where
+    these are not listed."""
+
+    of: str
+    labels: dict
+
+
+def documented():
+    """The metrics of docs/METRICS.md by their names in Prometheus, a histogram by those of its series; none without it."""
+    found, section = {}, ""
+    for line in METRICS.read_text().splitlines() if METRICS.exists() else []:
+        if line.startswith("## "):
+            section = line.removeprefix("## ")
+        elif row := re.match(r"\| `[\w.]+` \| `(\w+)` \| ([^,|]+), [^|]* \| ([^|]*) \| ", line):
+            name, kind, texts = row.groups()
+            labels = {}
+            for label, values in re.findall(r"`([\w.]+)`: ([^<]*)", texts):
+                listed = values.split(", ")
+                labels[label.replace(".", "_")] = listed if all(re.fullmatch(r"\w+", value) for value in listed) else None
+            for suffix in ("_bucket", "_sum", "_count") if kind == "histogram" else ("",):
+                found[name + suffix] = Metric(section, labels)
+    return found
+
+
 def with_values(text, values=None):
     """A dashboard's query with values in place of its variables, longest names first."""
     values = VARIABLES | (values or {})
@@ -50,10 +83,10 @@ def with_values(text, values=None):
     return text
 
 
-def uses(text):
-    """Which labels a query asks of which metrics: {metric: {label}}; labels of clauses stand under None."""
+def selectors(text):
+    """What a query selects, [(metric, [(label, operator, value)])], and the labels of its clauses (`by`, `on`)."""
     tokens = [(m.lastgroup, m.group()) for m in TOKEN.finditer(text) if m.lastgroup != "window"]
-    found, index = {}, 0
+    found, grouped, index = [], set(), 0
     while index < len(tokens):
         kind, token = tokens[index]
         after = tokens[index + 1][1] if index + 1 < len(tokens) else ""
@@ -63,16 +96,30 @@ def uses(text):
         if token in CLAUSES:
             while index < len(tokens) and tokens[index][1] != ")":
                 if tokens[index][0] == "name":
-                    found.setdefault(None, set()).add(tokens[index][1])
+                    grouped.add(tokens[index][1])
                 index += 1
         elif after not in {"(", "by", "without"} and token not in WORDS:
-            labels = found.setdefault(token, set())
-            if after == "{":
-                while tokens[index][1] != "}":
-                    if tokens[index][0] == "name":
-                        labels.add(tokens[index][1])
-                    index += 1
-    return found
+            matchers, label, operator = [], "", ""
+            found.append((token, matchers))
+            while after == "{" and index < len(tokens) and tokens[index][1] != "}":
+                kind, token = tokens[index]
+                if kind == "name":
+                    label, operator = token, ""
+                elif kind == "string":
+                    matchers.append((label, operator, token[1:-1]))
+                else:
+                    operator = operator + token if token in "=!~" else ""
+                index += 1
+    return found, grouped
+
+
+def uses(text):
+    """Which labels a query asks of which metrics: {metric: {label}}; labels of clauses stand under None."""
+    found = {}
+    chosen, grouped = selectors(text)
+    for metric, matchers in chosen:
+        found.setdefault(metric, set()).update(label for label, _, _ in matchers)
+    return found | ({None: grouped} if grouped else {})
 
 
 def rules(path=RULES):
@@ -122,13 +169,44 @@ def panels():
     return found
 
 
+def runbooks(path=RUNBOOKS):
+    """The queries of the operations page: what its commands ask Prometheus, and, of the kind `prose`, what its text has
+    between back quotes that names a metric."""
+    if not path.exists():
+        return []
+    text, found = path.read_text(), []
+
+    def add(query, place, kind):
+        found.append(Query(query, f"{path.relative_to(ROOT)}:{text.count(chr(10), 0, place) + 1}", kind))
+
+    for asked in ASKED.finditer(text):
+        plain, quoted = asked.groups()
+        query = re.sub(r"\n> ?", "\n", plain) if plain is not None else re.sub(r"\\(.)", r"\1", quoted)
+        # The functions themselves have their argument there.
+        if not re.fullmatch(r"\$\w+", query):
+            add(query, asked.start(), "runbook")
+    known = documented().keys()
+    # Blocks keep their length and lose their back quotes.
+    outside = re.sub(r"^```.*?^```$", lambda block: re.sub(r"[^\n]", " ", block.group()), text, flags=re.DOTALL | re.MULTILINE)
+    for span in re.finditer(r"`([^`\n]+)`", outside):
+        if MEASURED.search(span.group(1)) or known & set(re.findall(r"(?<![.\w])\w+(?![\w*])", span.group(1))):
+            add(span.group(1), span.start(), "prose")
+    return found
+
+
+def tested(path=RULES.with_name("headgate.rules_test.yaml")):
+    """The series that the rules' unit tests invent."""
+    return [Query(series, f"a test's series {series}", "series")
+            for series in re.findall(r"- \{ series: '([^']+)'", path.read_text())]
+
+
 def needed():
     """What the running programs have to export, the recorded left out: {metric: {label: {where it is used}}}, the metric
     itself under the label "". And the labels of clauses (`by`, `on`), of which one of a query's metrics has to have
     each: [(label, metrics, where)]."""
     recorded = {query.record for query in rules() if query.kind == "record"}
     metrics, clauses = {}, []
-    for query in rules() + panels():
+    for query in rules() + panels() + [query for query in runbooks() if query.kind == "runbook"]:
         found = uses(with_values(query.text))
         grouped = found.pop(None, set()) - OF_TARGETS
         own = {metric: labels for metric, labels in found.items() if metric not in recorded | OF_PROMETHEUS}

@@ -119,6 +119,7 @@ fn export_routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(exports::show))
         .routes(routes!(exports::files))
         .routes(routes!(exports::waiting))
+        .routes(routes!(exports::locate))
         .routes(routes!(exports::cancel))
         .routes(routes!(exports::requeue))
         .routes(routes!(disclosures::list))

@@ -7,8 +7,8 @@ use std::time::Duration;
 use chrono::{SecondsFormat, Utc};
 use headgate_metrics::auth::SIGNING_KEY_AGE;
 use headgate_metrics::database::{CONNECTION_COUNT, CONNECTION_MAX};
-use headgate_store::SealedEvent;
-use tokio::time::{Interval, MissedTickBehavior};
+use headgate_store::{SealedEvent, within};
+use tokio::time::{Interval, MissedTickBehavior, timeout};
 
 use crate::keys;
 use crate::state::ApiState;
@@ -18,6 +18,9 @@ const SEAL_EVERY: Duration = Duration::from_secs(10);
 
 /// How often refusals are written down: however many there are, each app and reason costs one statement.
 const COUNT_EVERY: Duration = Duration::from_secs(1);
+
+/// How long a turn may take. Longer than its statements may on the server: only a connection that died is silent for so long.
+const TURN: Duration = Duration::from_secs(5 * 60);
 
 /// How often this process measures itself.
 const MEASURE_EVERY: Duration = Duration::from_secs(5);
@@ -40,10 +43,15 @@ async fn keep_keys(state: &ApiState) {
     loop {
         turns.tick().await;
         let (keys, deps) = (state.keys(), state.deps());
-        if let Err(error) = keys.refresh(deps).await {
-            tracing::warn!(%error, "the keys of the access tokens could not be looked at");
-        } else if let Err(error) = keys.rotate_when_due(deps).await {
-            tracing::warn!(%error, "no new key of the access tokens could be made");
+        let kept = timeout(TURN, async {
+            if let Err(error) = keys.refresh(deps).await {
+                tracing::warn!(%error, "the keys of the access tokens could not be looked at");
+            } else if let Err(error) = keys.rotate_when_due(deps).await {
+                tracing::warn!(%error, "no new key of the access tokens could be made");
+            }
+        });
+        if kept.await.is_err() {
+            tracing::warn!("the keys of the access tokens could not be looked at in time");
         }
     }
 }
@@ -56,7 +64,7 @@ async fn seal(state: &ApiState) {
             let (key_id, code) = state.keyring().mac(hash);
             (key_id, code.to_vec())
         };
-        match state.store().seal_audit(mac, log_event).await {
+        match within(TURN, state.store().seal_audit(mac, log_event)).await {
             // Logs are kept elsewhere: there the hash vouches for what was sealed up to now.
             Ok(seals) => seals.iter().for_each(|seal| {
                 let hash = hex::encode(&seal.hash);

@@ -21,7 +21,7 @@ use serde_json::json;
 
 use crate::bootstrap;
 use crate::failure::Failure;
-use crate::output::{print, print_json, table};
+use crate::output::{print, print_beside, table};
 use crate::time_span;
 use folders::{Folder, State};
 use keys_out::KeysOut;
@@ -39,7 +39,7 @@ pub struct OrphansArgs {
     #[arg(long, value_name = "AGE", default_value = "1h", value_parser = time_span::parse)]
     older_than: Duration,
     /// Write the keys of all objects that are to be deleted into this new file, which only its owner can read; before
-    /// the first is deleted.
+    /// the first is deleted. `-`: to standard output, and everything else to standard error.
     #[arg(long, value_name = "FILE")]
     keys_out: Option<PathBuf>,
     /// Delete even though the control database knows no export at all, which is more likely to be the wrong one.
@@ -102,9 +102,11 @@ async fn find(
 }
 
 fn show(found: &[Folder], args: &OrphansArgs) {
+    let keys_are_the_output = args.keys_out.as_deref().is_some_and(keys_out::is_standard_output);
+    let say = |text: String| if keys_are_the_output { print_beside(text) } else { print(text) };
     let deleted: u64 = found.iter().filter(|f| f.state == State::Deleted).map(|f| f.objects).sum();
     if args.json {
-        print_json(&json!({ "orphans": found, "deleted_objects": deleted }));
+        say(json!({ "orphans": found, "deleted_objects": deleted }).to_string());
         return;
     }
     let mut rows = table(["practice", "export or name", "objects", "bytes", "oldest", "newest", ""]);
@@ -123,11 +125,11 @@ fn show(found: &[Folder], args: &OrphansArgs) {
         ]);
     }
     if !found.is_empty() {
-        print(rows);
+        say(rows.to_string());
     }
     let count = |state| found.iter().filter(|folder| folder.state == state).count();
     let orphans = count(State::Orphan);
-    print(match (args.delete, deleted, orphans) {
+    say(match (args.delete, deleted, orphans) {
         (true, ..) => format!("{} folders with {deleted} objects were deleted", count(State::Deleted)),
         (false, _, 0) => "nothing is to be deleted".to_owned(),
         (false, ..) => {

@@ -12,6 +12,11 @@ pub fn print(text: impl Display) {
     let _gone = writeln!(std::io::stdout(), "{text}");
 }
 
+/// Prints a text beside an output that is somebody's input.
+pub fn print_beside(text: impl Display) {
+    let _gone = writeln!(std::io::stderr(), "{text}");
+}
+
 /// Prints a value as JSON in one line.
 pub fn print_json(value: &impl Serialize) {
     print(serde_json::to_string(value).expect("results have only texts as keys"));

@@ -42,6 +42,7 @@ static COUNTERS: &[&Counter] = &[
     &lifecycle::SWEEPS,
     &lifecycle::MAINTENANCE_RUNS,
     &lifecycle::AUDIT_WRITE_FAILURES,
+    &process::TELEMETRY_LOST,
 ];
 
 /// The definitions of all metrics, by name.

@@ -1,7 +1,7 @@
 //! The process: the OpenTelemetry semantic conventions for operating system processes.
 
-use crate::definition::Role;
-use crate::instrument::{Gauge, Total};
+use crate::definition::{Label, Role};
+use crate::instrument::{Counter, Gauge, Total};
 
 /// See its description.
 pub static CPU_TIME: Total = Total::new(
@@ -31,6 +31,16 @@ pub static READY: Gauge = Gauge::new(
     "{process}",
     &[],
     "1 while /readyz says that the process can do its work, else 0; seen by itself every five seconds.",
+);
+
+/// See its description.
+pub static TELEMETRY_LOST: Counter = Counter::new(
+    Role::Both,
+    "telemetry.lost",
+    "{item}",
+    &[Label::known("signal", &["traces", "logs", "metrics"])],
+    "Spans, records of the log, and transmissions of metrics that the collector did not take. What does not fit into the \
+     queues before it is not in it.",
 );
 
 /// See its description.

@@ -65,6 +65,16 @@ impl ObjectError {
         }
     }
 
+    /// Whether what arrived is not what was sent, as we saw or as the server did.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        match self {
+            ObjectError::Damaged(_) => true,
+            ObjectError::Refused { code, .. } => code == "BadDigest",
+            _ => false,
+        }
+    }
+
     /// The HTTP status of a refusal.
     #[must_use]
     pub fn status(&self) -> Option<u16> {

@@ -43,11 +43,10 @@ pub(crate) async fn observed<T>(
 fn status(error: Option<&ObjectError>) -> &'static str {
     match error {
         None => "ok",
-        Some(ObjectError::Damaged(_)) => "checksum",
+        Some(error) if error.is_damage() => "checksum",
         Some(ObjectError::NoAnswer { .. }) => "unavailable",
         Some(ObjectError::Refused { status: 401 | 403, .. } | ObjectError::NoCredentials) => "denied",
         Some(ObjectError::Refused { status: 404, .. }) => "missing",
-        Some(ObjectError::Refused { code, .. }) if code == "BadDigest" => "checksum",
         Some(ObjectError::Refused { status: 429, .. }) => "throttled",
         Some(ObjectError::Refused { code, .. }) if code == "SlowDown" => "throttled",
         Some(ObjectError::Refused { status: 500.., .. }) => "unavailable",

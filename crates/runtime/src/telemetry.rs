@@ -17,6 +17,7 @@
 //! panic is told by its place, because its message may quote anything.
 
 mod context;
+mod counted;
 mod filter;
 mod logs;
 mod meters;

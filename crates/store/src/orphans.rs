@@ -1,7 +1,8 @@
 //! What the control database knows of the folders of a bucket, after one of the two was restored from before.
 
-use headgate_domain::ExportId;
+use headgate_domain::{ExportId, PracticeNumber};
 
+use crate::acquire::practice;
 use crate::error::parsed;
 use crate::{Result, Store};
 
@@ -21,6 +22,22 @@ impl Store {
         .await?;
         tx.commit().await?;
         known.iter().map(|id| parsed(id, "export", "export_id")).collect()
+    }
+
+    /// At which practice an export is.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn practice_of(&self, export: &ExportId) -> Result<Option<PracticeNumber>> {
+        let mut tx = self.everywhere().await?;
+        let number = sqlx::query_scalar!(
+            "/* practice_of */ SELECT practice_number FROM headgate.export WHERE export_id = $1",
+            export.as_str(),
+        )
+        .fetch_optional(&mut *tx)
+        .await?;
+        tx.commit().await?;
+        number.map(|number| practice(number, "export")).transpose()
     }
 
     /// Whether there is any export at all.

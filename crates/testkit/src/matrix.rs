@@ -69,7 +69,8 @@ impl Operation {
 
     /// Whether it names something inside of what the caller may own. (Putting a group makes it.)
     fn has_below(&self) -> bool {
-        ["{export_id}", "{kid}"].iter().any(|name| self.path.contains(name))
+        let is_within = self.path.matches('{').count() > 1;
+        is_within && ["{export_id}", "{kid}"].iter().any(|name| self.path.contains(name))
             || (self.path.contains("{group_id}") && (self.path.ends_with("/members") || self.method == "GET"))
             || self.path.contains("/consents/{client_id}")
     }

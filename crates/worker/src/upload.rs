@@ -112,7 +112,7 @@ async fn store(
     let mut attempt = 1;
     loop {
         let sent = context.objects.put(key, body.clone(), content_type, encoding, crc32).await;
-        if let Err(ObjectError::Damaged(_)) = sent {
+        if sent.as_ref().is_err_and(ObjectError::is_damage) {
             storage::VERIFY_FAILED.add(1, &[]);
         }
         match sent {

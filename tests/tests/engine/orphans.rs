@@ -100,6 +100,14 @@ async fn folders_of_no_known_export_are_listed_and_deleted_and_nothing_else_is()
     let before = world.app.s3_keys("")?;
     assert_eq!(before.len(), kept.len() + MANY + 1 + strangers.len() + 2, "looking deletes nothing");
 
+    let listed = orphans(&world, &["--practice", "100491", "--keys-out", "-"]).await?.success()?;
+    assert_eq!(listed.stdout.lines().count(), MANY, "keys alone: {}", listed.stdout);
+    ensure!(
+        listed.stdout.lines().all(|key| key.contains(LOST)) && listed.stderr.contains("orphan"),
+        "{}",
+        listed.stderr
+    );
+
     let keys_out = world.app.folder().join("orphans.keys").display().to_string();
     let deleting = ["--practice", "100491", "--delete", "--keys-out", &keys_out];
     let deleted = found(&world, &deleting).await?;

@@ -108,15 +108,23 @@ async fn traces_metrics_and_logs_are_sent_over_http_too() -> Result<()> {
 #[tokio::test]
 async fn a_collector_that_is_away_or_never_answers_holds_nothing_up() -> Result<()> {
     let silent = Collector::silent()?;
-    for endpoint in ["http://127.0.0.1:1", silent.endpoint()] {
-        let builder =
-            small_files().set("telemetry.otlp_endpoint", endpoint).set("telemetry.trace_ratio", 1.0);
+    let away = "http://127.0.0.1:1";
+    for (endpoint, protocol) in
+        [(away, "grpc"), (silent.endpoint(), "grpc"), (silent.endpoint(), "http/protobuf")]
+    {
+        let builder = small_files()
+            .set("telemetry.otlp_endpoint", endpoint)
+            .set("telemetry.otlp_protocol", protocol)
+            .set("telemetry.trace_ratio", 1.0);
         let mut world =
             World::of(builder.set("telemetry.otlp_timeout_s", 60).set("log.filter", "debug")).await?;
         fill(&world).await?;
-        let before = world.app.api().peak_rss()?;
         let export = world.export(&Level::System, &[]).await?;
         assert_eq!(export.ids("Patient").len(), 30);
+        let before = (world.app.api().peak_rss()?, world.app.worker(0).peak_rss()?);
+        for _ in 0..3 {
+            world.export(&Level::System, &[]).await?;
+        }
         // More spans and lines than the queues take.
         let requests = (0..20).map(|_| {
             let (http, url) = (world.app.http().clone(), format!("{}/metadata", world.practice.base_url));
@@ -130,8 +138,16 @@ async fn a_collector_that_is_away_or_never_answers_holds_nothing_up() -> Result<
         for request in requests.collect::<Vec<_>>() {
             request.await??;
         }
-        let grown = world.app.api().peak_rss()?.saturating_sub(before);
-        ensure!(grown < 40 * 1024 * 1024, "{} MiB more than before, with {endpoint}", grown >> 20);
+        let now = (world.app.api().peak_rss()?, world.app.worker(0).peak_rss()?);
+        for (of, grown) in
+            [("API", now.0.saturating_sub(before.0)), ("worker", now.1.saturating_sub(before.1))]
+        {
+            ensure!(
+                grown < 40 * 1024 * 1024,
+                "{of}: {} MiB more, with {endpoint} by {protocol}",
+                grown >> 20
+            );
+        }
         let started = Instant::now();
         let (api, worker) = (world.app.api().terminate().await?, world.app.worker(0).terminate().await?);
         ensure!(api.success() && worker.success(), "{api} {worker}");

@@ -23,7 +23,9 @@ fn page() -> String {
         <!-- Made from crates/metrics; `METRICS_UPDATE=1 cargo test --profile demo --locked --workspace --test house` writes it anew. -->\n\n\
         Every metric that a Headgate process exports: by OTLP, where `telemetry.otlp_endpoint` names a collector, and in \
         Prometheus's text format at `/metrics` of the private listener. Names are those of OpenTelemetry, with those of \
-        Prometheus beside them; HTTP, database and process metrics follow OpenTelemetry's semantic conventions. An export \
+        Prometheus beside them; HTTP, database and process metrics go by OpenTelemetry's semantic conventions, without what would tell \
+        nothing here or have no bound: a scheme (a listener has one), the hosts of key sets (their spans have them), and \
+        operations of a queue that carries no work. An export \
         is called *job* in its metrics, as in the field.\n\n\
         Labels are bounded: their values are listed, or are names of the program, or the numbers of practices. No label \
         holds the id of an export, a patient, a group or an app. Counters whose labels all have listed values are there \

@@ -7,6 +7,7 @@ mod plant;
 mod search;
 
 use anyhow::{Result, ensure};
+use headgate_testkit::Collector;
 
 use crate::stage::{alone, eventually, options};
 use plant::Planted;
@@ -32,7 +33,12 @@ const TELLS_TERMS: &str = "headgate.assertion_refusal.description";
 
 #[test]
 fn neither_patients_nor_secrets_appear_where_they_do_not_belong() -> Result<()> {
+    let collector = Collector::http()?;
     let settings = options()
+        .set("telemetry.otlp_endpoint", collector.endpoint())
+        .set("telemetry.otlp_protocol", "http/protobuf")
+        .set("telemetry.trace_ratio", 1.0)
+        .set("telemetry.metrics_interval_s", 1)
         .set("log.filter", "debug")
         .set("lease.max_attempts", 1)
         .set("limits.resource_bytes", 2048)
@@ -63,7 +69,20 @@ fn neither_patients_nor_secrets_appear_where_they_do_not_belong() -> Result<()> 
             app.control_scalar("SELECT bool_and(purged_at IS NOT NULL) FROM headgate.export").await
         })
         .await?;
-        only_in(&everywhere(app, &planted).await?, &KNOW_PATIENTS)
+        only_in(&everywhere(app, &planted).await?, &KNOW_PATIENTS)?;
+
+        eventually("telemetry has come", async || {
+            let said = |what: &str| collector.logs().iter().any(|line| line == what);
+            let spans = collector.spans();
+            let seen =
+                ["GET status", "plan", "purge"].iter().all(|name| spans.iter().any(|s| s.name == *name));
+            Ok(seen && said("export failed") && said("export purged") && !collector.metrics().is_empty())
+        })
+        .await?;
+        let sent = planted.words.iter().filter(|word| collector.has(&word.text)).map(|word| word.what);
+        let sent: Vec<&str> = sent.collect();
+        ensure!(sent.is_empty(), "in what the collector was sent: {sent:?}");
+        Ok(())
     })
 }
 

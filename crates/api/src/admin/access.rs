@@ -135,6 +135,7 @@ pub(super) static RULES: &[Rule] = &[
     rule(Method::GET, "/practices/{number}/exports/{export_id}/waiting", OP, Practice, Reads),
     rule(Method::POST, "/practices/{number}/exports/{export_id}/cancel", OP, Practice, Changes),
     rule(Method::POST, "/practices/{number}/exports/{export_id}/requeue", O, Nothing, Changes),
+    rule(Method::GET, "/exports/{export_id}", O, Nothing, Reads),
     rule(Method::GET, "/practices/{number}/disclosures", OP, Practice, Reads),
     rule(Method::POST, "/practices/{number}/disclosures/search", OP, Practice, Reads),
     rule(Method::GET, "/operations/status", O, Nothing, Reads),

@@ -65,6 +65,13 @@ pub(super) struct Files {
     next: Option<String>,
 }
 
+/// Where an export is.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Located {
+    export_id: String,
+    practice: i64,
+}
+
 /// Why an export is waiting.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Waiting {
@@ -136,6 +143,14 @@ pub(super) async fn files(
     let found = state.store().export_files(practice.number, &export, &page).await?;
     let files = found.items.into_iter().map(File::from).collect();
     Ok(respond::json(StatusCode::OK, &Files { files, next: paging.next(found.next)? }))
+}
+
+/// Tells at which practice an export is, of which only the id is known.
+#[utoipa::path(get, path = "/exports/{export_id}", tag = "exports", responses((status = 200, body = Located)))]
+pub(super) async fn locate(State(state): State<ApiState>, Path(export_id): Path<String>) -> Answer {
+    let export: ExportId = id("export", &export_id)?;
+    let practice = state.store().practice_of(&export).await?.ok_or(ApiError::Missing("export"))?;
+    Ok(respond::json(StatusCode::OK, &Located { export_id: export.to_string(), practice: practice.get() }))
 }
 
 /// Tells why an export is waiting.

@@ -66,11 +66,22 @@ pub enum ExportCommand {
 /// An export of a practice.
 #[derive(Debug, Args)]
 pub struct Which {
-    /// The practice's number.
+    /// The practice's number; an operator may leave it out.
     #[arg(long, value_name = "NUMBER")]
-    practice: PracticeNumber,
+    practice: Option<PracticeNumber>,
     /// The export's id: the 32 hex digits at the end of its status URL.
     export_id: ExportId,
+}
+
+impl Which {
+    /// Where it is below the admin API, asked for where the practice is not said.
+    async fn path(&self, client: &AdminClient) -> Result<[String; 4], Failure> {
+        let practice = match self.practice {
+            Some(practice) => practice.to_string(),
+            None => client.get(&["exports", self.export_id.as_str()]).await?["practice"].to_string(),
+        };
+        Ok(["practices".to_owned(), practice, "exports".to_owned(), self.export_id.to_string()])
+    }
 }
 
 pub(super) async fn run(client: &AdminClient, command: ExportCommand) -> Result<Shown, Failure> {
@@ -85,8 +96,8 @@ pub(super) async fn run(client: &AdminClient, command: ExportCommand) -> Result<
         ExportCommand::Show(which) => {
             let streams =
                 ["stream", "resource_type", "planned", "planned_rows", "resources", "files", "bytes"];
-            let path = ["practices", &which.practice.to_string(), "exports", which.export_id.as_str()];
-            let answer = client.get(&path).await?;
+            let path = which.path(client).await?;
+            let answer = client.get(&path.each_ref().map(String::as_str)).await?;
             let open = open_shards(&answer);
             let mut shown = Shown::object(answer)
                 .and_list("streams", streams)
@@ -96,13 +107,13 @@ pub(super) async fn run(client: &AdminClient, command: ExportCommand) -> Result<
         }
         ExportCommand::Files { which, limit } => {
             let columns = ["kind", "resource_type", "number", "part", "resources", "bytes", "published_at"];
-            let path =
-                ["practices", &which.practice.to_string(), "exports", which.export_id.as_str(), "files"];
+            let [practices, practice, exports, export] = &which.path(client).await?;
+            let path = [practices, practice, exports, export, "files"];
             Shown::list(client.list(&path, "files", &[], limit.limit).await?, "files", columns)
         }
         ExportCommand::Why { which, facts } => {
-            let path =
-                ["practices", &which.practice.to_string(), "exports", which.export_id.as_str(), "waiting"];
+            let [practices, practice, exports, export] = &which.path(client).await?;
+            let path = [practices, practice, exports, export, "waiting"];
             why(client.get(&path).await?, facts)
         }
         ExportCommand::Requeue { which, once } => act(client, &which, "requeue", once).await?,
@@ -111,7 +122,8 @@ pub(super) async fn run(client: &AdminClient, command: ExportCommand) -> Result<
 }
 
 async fn act(client: &AdminClient, which: &Which, deed: &str, once: Once) -> Result<Shown, Failure> {
-    let path = ["practices", &which.practice.to_string(), "exports", which.export_id.as_str(), deed];
+    let [practices, practice, exports, export] = &which.path(client).await?;
+    let path = [practices, practice, exports, export, deed];
     Ok(Shown::object(client.change(Method::POST, &path, &json!({}), &once.into()).await?))
 }
 

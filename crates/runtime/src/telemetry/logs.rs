@@ -8,6 +8,7 @@ use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{Layer, fmt};
 
+use super::counted::Counted;
 use super::{TelemetryError, otlp};
 use crate::config::{Format, Log, Telemetry};
 
@@ -43,7 +44,7 @@ pub(super) fn send(
 ) -> Result<Option<(SdkLoggerProvider, Records)>, TelemetryError> {
     let Some(exporter) = otlp::logs(config)? else { return Ok(None) };
     let queue = BatchConfigBuilder::default().with_max_queue_size(QUEUE).build();
-    let processor = BatchLogProcessor::builder(exporter).with_batch_config(queue).build();
+    let processor = BatchLogProcessor::builder(Counted(exporter)).with_batch_config(queue).build();
     let provider = SdkLoggerProvider::builder().with_resource(resource).with_log_processor(processor).build();
     let records = OpenTelemetryTracingBridge::new(&provider);
     Ok(Some((provider, records)))

@@ -17,6 +17,7 @@ use opentelemetry_sdk::metrics::{
 };
 use prometheus::{Registry, TEXT_FORMAT, TextEncoder};
 
+use super::counted::Counted;
 use super::{Start, TelemetryError, otlp};
 
 /// Series that an instrument may have which tells practices apart: 4,000 practices with the five ways in which an export
@@ -40,8 +41,9 @@ impl Meters {
             .build()?;
         let mut provider = builder().with_resource(resource).with_reader(scraped);
         if let Some(exporter) = otlp::metrics(start.telemetry)? {
-            let sent =
-                PeriodicReader::builder(exporter).with_interval(start.telemetry.metrics_interval()).build();
+            let sent = PeriodicReader::builder(Counted(exporter))
+                .with_interval(start.telemetry.metrics_interval())
+                .build();
             provider = provider.with_reader(sent);
         }
         let provider = provider.build();

@@ -20,7 +20,7 @@ use crate::config::{OtlpProtocol, Telemetry};
 /// Bytes of a collector's answer that are read at most.
 const ANSWER: usize = 64 * 1024;
 
-/// What process this is. The environment variable `OTEL_RESOURCE_ATTRIBUTES` is heeded, and wins.
+/// What process this is. The environment variable `OTEL_RESOURCE_ATTRIBUTES` is heeded, but for what is said here.
 pub(super) fn resource(service: &'static str, config: &Telemetry) -> Resource {
     let mut attributes = vec![
         KeyValue::new("service.version", crate::build_info::VERSION),

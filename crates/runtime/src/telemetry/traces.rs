@@ -9,6 +9,7 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::filter::dynamic_filter_fn;
 use tracing_subscriber::registry::LookupSpan;
 
+use super::counted::Counted;
 use super::sampler::Sampler;
 use super::{TelemetryError, otlp};
 use crate::config::Telemetry;
@@ -26,7 +27,7 @@ where
 {
     let Some(exporter) = otlp::spans(config)? else { return Ok(None) };
     let queue = BatchConfigBuilder::default().with_max_queue_size(QUEUE).build();
-    let processor = BatchSpanProcessor::builder(exporter).with_batch_config(queue).build();
+    let processor = BatchSpanProcessor::builder(Counted(exporter)).with_batch_config(queue).build();
     let provider = SdkTracerProvider::builder()
         .with_resource(resource)
         .with_sampler(Sampler::new(config.trace_ratio))

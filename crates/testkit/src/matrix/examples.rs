@@ -75,7 +75,7 @@ pub(super) fn of(method: &Method, path: &str) -> Option<Example> {
     Some(example)
 }
 
-const KNOWN_READS: [&str; 31] = [
+const KNOWN_READS: [&str; 32] = [
     "/me",
     "/openapi.json",
     "/vendors",
@@ -95,6 +95,7 @@ const KNOWN_READS: [&str; 31] = [
     "/practices/{number}/exports/{export_id}",
     "/practices/{number}/exports/{export_id}/files",
     "/practices/{number}/exports/{export_id}/waiting",
+    "/exports/{export_id}",
     "/practices/{number}/disclosures",
     "/operations/status",
     "/operations/leases",
