@@ -4,10 +4,12 @@ Prints a line for each fault; status 1 if there is one.
 """
 
 import json
+import os
 import re
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import dashboards
@@ -29,8 +31,16 @@ def everywhere():
 
 
 def rules_are_well_formed():
-    """The rules' syntax, and their unit tests."""
-    return promtool("check", "rules", RULES) + promtool("test", "rules", RULES.with_name("headgate.rules_test.yaml"))
+    """The rules' syntax, and their unit tests: these in as many parts as there are processors, side by side."""
+    head, *tests = re.split(r"(?m)^(?=  - name: )", RULES.with_name("headgate.rules_test.yaml").read_text())
+    parts = os.cpu_count() or 1
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(parts) as pool:
+        (Path(folder) / RULES.name).write_text(RULES.read_text())
+        files = [Path(folder) / f"{part}_test.yaml" for part in range(min(parts, len(tests)))]
+        for part, file in enumerate(files):
+            file.write_text(head + "".join(tests[part::parts]))
+        said = pool.map(lambda file: promtool("test", "rules", file), files)
+        return promtool("check", "rules", RULES) + [line for lines in said for line in lines]
 
 
 def bounds_of_buckets_are_found_by_any_prometheus():
