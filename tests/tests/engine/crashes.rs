@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use headgate_testkit::sqlx::{self, AssertSqlSafe};
 use headgate_testkit::{Level, TestAppBuilder};
 
@@ -303,5 +303,33 @@ async fn messages_that_come_many_times_change_nothing() -> Result<()> {
     let export = world.complete(&status_url).await?;
     assert_complete(&world, &export).await?;
     assert_eq!(world.number("SELECT max(acquisitions)::bigint FROM headgate.shard").await?, 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_shard_that_has_moved_is_tried_again_even_where_its_first_attempt_is_the_last() -> Result<()> {
+    let (world, mut gate) =
+        world_with_gate(patient().set("worker.shards", 1).set("lease.max_attempts", 1)).await?;
+    let status_url = world.start(&Level::System, &[]).await?;
+    gate.until_reached(1).await?;
+    world.until("what lies before the gate is published", BEFORE_GATE).await?;
+    world.until("all is planned", "SELECT state = 'running' FROM headgate.export").await?;
+    // Until the page that stands at the gate was tried as often as it is under one lease.
+    let mut connection = world.connection().await?;
+    eventually("the shard is given back", async || {
+        sqlx::query(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+              WHERE usename = 'headgate_reader' AND datname = current_database()",
+        )
+        .execute(&mut connection)
+        .await?;
+        let logs = world.app.logs();
+        ensure!(!logs.contains("export failed"), "it was given up");
+        Ok(logs.contains("shard failed, will be retried"))
+    })
+    .await?;
+    gate.open().await?;
+    let export = world.complete(&status_url).await?;
+    assert_complete(&world, &export).await?;
     Ok(())
 }
