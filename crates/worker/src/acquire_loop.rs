@@ -25,7 +25,7 @@ pub async fn run(context: &Arc<Context>) {
         let took = match take(context, &tasks).await {
             Ok(took) => took,
             Err(error) => {
-                tracing::warn!(%error, "no work can be acquired");
+                tracing::warn!(%error, "no shard can be acquired");
                 false
             }
         };
@@ -44,9 +44,11 @@ pub async fn run(context: &Arc<Context>) {
 
 /// Takes at most one step and one shard; says whether there was any. When steps cannot be acquired, shards still can.
 async fn take(context: &Arc<Context>, tasks: &TaskTracker) -> headgate_store::Result<bool> {
-    let step = take_step(context, tasks).await;
-    let shard = take_shard(context, tasks).await;
-    Ok(step? | shard?)
+    let step = take_step(context, tasks).await.unwrap_or_else(|error| {
+        tracing::warn!(%error, "no step can be acquired");
+        false
+    });
+    Ok(take_shard(context, tasks).await? | step)
 }
 
 async fn take_step(context: &Arc<Context>, tasks: &TaskTracker) -> headgate_store::Result<bool> {
