@@ -284,8 +284,8 @@ mod tests {
 
     #[tokio::test]
     async fn the_heart_beats_while_the_database_is_away_and_stops_with_the_thread() {
-        let heartbeat = Heartbeat::default();
         let away = away().await;
+        let heartbeat = Heartbeat::default();
         let started = Instant::now();
         let keeper = LeaseKeeper::start(away, Duration::from_secs(30), heartbeat.clone()).unwrap();
         while heartbeat.last.load(Ordering::Relaxed) < 2 * TICK.as_millis() as u64 {
