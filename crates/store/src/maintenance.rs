@@ -49,7 +49,7 @@ impl Task {
     /// must soon be done by another worker when theirs dies.
     #[must_use]
     pub fn is_long(self) -> bool {
-        matches!(self, Task::Replay | Task::Queue | Task::Sweep | Task::Forget)
+        matches!(self, Task::Replay | Task::Queue | Task::Forget)
     }
 
     fn from_name(name: &str) -> Option<Self> {

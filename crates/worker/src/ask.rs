@@ -8,7 +8,7 @@ use headgate_source::SourceError;
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
 
-/// How long a shard waits for an answer of the control database. Only a connection that died is silent for so long.
+/// How long a step or shard waits for an answer of the control database. Only a connection that died is silent for so long.
 const CONTROL: Duration = Duration::from_secs(5 * 60);
 
 /// Asks the control database. When its answer does not come, it is not known whether it was done.
