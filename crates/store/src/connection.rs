@@ -88,6 +88,8 @@ fn silence() -> SqlError {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use headgate_local::postgres::{Cluster, Options};
 
     use super::*;
@@ -99,7 +101,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_bounded_connection_has_its_bounds_on_the_server_and_one_that_is_silent_is_thrown_away() {
+    async fn a_bounded_connection_has_its_bounds_on_the_server_and_one_that_is_silent_ends_on_both_sides() {
         let cluster = Cluster::start(Options::default()).await.unwrap();
         let second = Duration::from_secs(1);
         let bounds = Bounds { statement: 90 * second, idle: 60 * second, returned: Some(second) };
@@ -112,6 +114,13 @@ mod tests {
         let error = within(second / 5, asleep).await.unwrap_err();
         assert!(error.is_transient(), "{error}");
         store.ping().await.unwrap();
+        // The server notices too that nobody waits, long before the bound of the statement.
+        let asleep = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%' AND state = 'active')";
+        let until = Instant::now() + 20 * second;
+        while sqlx::query_scalar(asleep).fetch_one(&store.pool).await.unwrap() {
+            assert!(Instant::now() < until, "the server goes on with what nobody waits for");
+            tokio::time::sleep(second / 5).await;
+        }
         store.close().await;
         cluster.stop().await.unwrap();
     }
