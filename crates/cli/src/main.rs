@@ -29,6 +29,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use headgate_runtime::exit;
+use tokio::runtime::Builder;
 
 use failure::Failure;
 
@@ -98,14 +99,25 @@ enum Command {
     Demo(demo::DemoArgs),
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return explain(&error),
     };
-    let ended = run(cli).await;
-    headgate_runtime::telemetry::shutdown().await;
+    let runtime = match Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("headgate: threads cannot be started: {error}");
+            return ExitCode::from(exit::SOFTWARE);
+        }
+    };
+    let ended = runtime.block_on(async {
+        let ended = run(cli).await;
+        headgate_runtime::telemetry::shutdown().await;
+        ended
+    });
+    // A thread that still waits for a collector or a name server does not hold up the end.
+    runtime.shutdown_background();
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

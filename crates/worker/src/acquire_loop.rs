@@ -48,20 +48,40 @@ async fn take(context: &Arc<Context>, tasks: &TaskTracker) -> headgate_store::Re
         tracing::warn!(%error, "no step can be acquired");
         false
     });
+    if context.drain.is_cancelled() {
+        return Ok(step);
+    }
     Ok(take_shard(context, tasks).await? | step)
+}
+
+/// The answer to an acquisition. Whoever drains has little time left, and a lease that nobody took up expires: so it is
+/// waited for a third of the usual time then.
+async fn acquired<T>(
+    context: &Context,
+    patience: Duration,
+    asked: impl Future<Output = headgate_store::Result<Option<T>>>,
+) -> headgate_store::Result<Option<T>> {
+    let drained = async {
+        context.drain.cancelled().await;
+        tokio::time::sleep(patience / 3).await;
+    };
+    tokio::select! {
+        answer = within(patience, asked) => answer,
+        () = drained => Ok(None),
+    }
 }
 
 async fn take_step(context: &Arc<Context>, tasks: &TaskTracker) -> headgate_store::Result<bool> {
     let Ok(hand) = Arc::clone(&context.hands.steps).try_acquire_owned() else { return Ok(false) };
     let refresher = Arc::clone(&context.hands.refreshes).try_acquire_owned().ok();
-    let (limits, acquired) = (context.limits(), Instant::now());
+    let (limits, since) = (context.limits(), Instant::now());
     let asked = context.store.acquire_step(context.worker, &limits, refresher.is_some());
-    let Some(step) = within(limits.patience(), asked).await? else { return Ok(false) };
+    let Some(step) = acquired(context, limits.patience(), asked).await? else { return Ok(false) };
     let refresher = refresher.filter(|_| matches!(step, Acquired::Refresh(_)));
     let hand = Hand { permits: Some((hand, refresher)), wake: Arc::clone(&context.wake) };
     let context = Arc::clone(context);
     tasks.spawn(async move {
-        run_step(&context, step, acquired).await;
+        run_step(&context, step, since).await;
         drop(hand);
     });
     Ok(true)
@@ -69,13 +89,13 @@ async fn take_step(context: &Arc<Context>, tasks: &TaskTracker) -> headgate_stor
 
 async fn take_shard(context: &Arc<Context>, tasks: &TaskTracker) -> headgate_store::Result<bool> {
     let Ok(hand) = Arc::clone(&context.hands.shards).try_acquire_owned() else { return Ok(false) };
-    let (limits, acquired) = (context.limits(), Instant::now());
+    let (limits, since) = (context.limits(), Instant::now());
     let asked = context.store.acquire_shard(context.worker, &limits);
-    let Some(lease) = within(limits.patience(), asked).await? else { return Ok(false) };
+    let Some(lease) = acquired(context, limits.patience(), asked).await? else { return Ok(false) };
     let hand = Hand { permits: Some((hand, None)), wake: Arc::clone(&context.wake) };
     let context = Arc::clone(context);
     tasks.spawn(async move {
-        run_shard(&context, lease, acquired).await;
+        run_shard(&context, lease, since).await;
         drop(hand);
     });
     Ok(true)

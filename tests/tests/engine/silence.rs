@@ -1,9 +1,9 @@
 //! A worker whose connections to the control database are all dead, and say nothing of it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use headgate_testkit::{Level, Process, Settings};
+use headgate_testkit::{Level, Process, Settings, sqlx};
 
 use crate::relay::Relay;
 use crate::world::{World, eventually};
@@ -64,6 +64,25 @@ async fn a_worker_whose_connections_are_dead_says_so_and_works_again_on_new_ones
     let attempts: i64 =
         world.app.control_scalar("SELECT coalesce(max(acquisitions), 0)::bigint FROM headgate.shard").await?;
     assert_eq!(attempts, 1, "{}", worker.log());
+
+    // Told to end while it waits for the answer to an acquisition, which will not come, it gives up sooner than usual.
+    let mut held = world.app.control().acquire().await?;
+    sqlx::query("SELECT pg_advisory_lock(x'6865616467617465'::bigint)").execute(&mut *held).await?;
+    eventually("it waits for the scheduler's lock", async || {
+        let waiting: i64 = world
+            .app
+            .control_scalar(
+                "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
+                    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+            )
+            .await?;
+        Ok(waiting > 0)
+    })
+    .await?;
+    relay.silence(true);
+    let told_at = Instant::now();
     assert!(worker.terminate().await?.success(), "{}", worker.log());
+    ensure!(told_at.elapsed() < Duration::from_secs(8), "the end took {:?}", told_at.elapsed());
+    ensure!(worker.log().contains("worker drained"), "{}", worker.log());
     Ok(())
 }

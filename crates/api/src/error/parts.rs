@@ -60,8 +60,10 @@ impl Parts {
         self
     }
 
+    /// The header counts whole seconds: rounded up, so that who comes back then is admitted.
     fn retry_after(self, pause: Duration) -> Self {
-        self.with(RETRY_AFTER, pause.as_secs().to_string())
+        let seconds = pause.as_secs() + u64::from(pause.subsec_nanos() > 0);
+        self.with(RETRY_AFTER, seconds.to_string())
     }
 
     fn internal(mut self, oauth: &'static str) -> Self {
@@ -165,8 +167,7 @@ fn too_many_token_requests(wait: Duration) -> Parts {
     let text =
         "too many token requests: an access token is good for many requests, so keep it while it is valid";
     let parts = Parts::new(S::TOO_MANY_REQUESTS, "too_many_token_requests", IssueCode::Throttled, text);
-    // Rounded up: who comes back then is admitted.
-    Parts { oauth: "temporarily_unavailable", ..parts }.retry_after(wait + Duration::from_millis(999))
+    Parts { oauth: "temporarily_unavailable", ..parts }.retry_after(wait)
 }
 
 /// RFC 6750, section 3.1: `invalid_token` only when a token was sent.

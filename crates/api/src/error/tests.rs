@@ -56,10 +56,12 @@ fn what_passes_says_when_to_try_again() {
 
 #[tokio::test]
 async fn who_asks_for_tokens_too_often_is_told_when_to_come_again() {
-    let error = ApiError::TooManyTokenRequests(Duration::from_millis(1200));
-    let response = error.respond(Surface::OAuth);
+    let told = |wait| ApiError::TooManyTokenRequests(wait).respond(Surface::OAuth);
+    let response = told(Duration::from_millis(1200));
     assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(response.headers()["retry-after"], "2", "rounded up");
+    assert_eq!(told(Duration::from_secs(2)).headers()["retry-after"], "2");
+    assert_eq!(told(Duration::from_nanos(1)).headers()["retry-after"], "1", "never at once");
     assert_eq!(body(response).await["error"], "temporarily_unavailable");
 }
 

@@ -27,7 +27,8 @@ fn an_event_that_was_changed_or_removed_after_it_was_sealed_is_found_by_the_prog
         let whole = verify(app, 0).await?;
         ensure!(whole["whole"] == true && whole["checked_events"].as_i64() >= Some(6), "{whole}");
 
-        told(app).await?;
+        // Told when it is sealed already; and what is sealed meanwhile is told a moment later.
+        within(Duration::from_secs(20), "what is sealed is told", async || told(app).await).await?;
         let event: i64 = app
             .control_scalar("SELECT min(audit_id) FROM headgate.audit_event WHERE action = 'app.registered'")
             .await?;
@@ -63,8 +64,8 @@ fn an_event_that_was_changed_or_removed_after_it_was_sealed_is_found_by_the_prog
     })
 }
 
-/// The log has each event that was sealed, so that a copy of it is kept elsewhere.
-async fn told(app: &TestApp) -> Result<()> {
+/// Whether the log has each event that was sealed, so that a copy of it is kept elsewhere.
+async fn told(app: &TestApp) -> Result<bool> {
     let logs = app.logs();
     let lines: Vec<Value> = logs
         .lines()
@@ -84,12 +85,15 @@ async fn told(app: &TestApp) -> Result<()> {
         .collect();
     let expected: Vec<_> =
         sealed.into_iter().map(|(id, actor, action, seal)| (Some(id), actor, action, Some(seal))).collect();
-    ensure!(told == expected, "{told:?}\n{expected:?}");
+    if told != expected {
+        eprintln!("told: {told:?}\nsealed: {expected:?}");
+        return Ok(false);
+    }
     let registered = lines.iter().find(|line| line["action"] == "app.registered").context("no app")?;
     ensure!(registered["client"].as_str().is_some_and(|id| id.starts_with("fhir")), "{registered}");
     ensure!(registered["level"] == "INFO" && registered["target"] == "headgate_audit", "{registered}");
     ensure!(registered.get("detail").is_none(), "{registered}");
-    Ok(())
+    Ok(true)
 }
 
 async fn seal_of(app: &TestApp, event: i64) -> Result<i64> {
