@@ -74,7 +74,7 @@ pub static OLDEST_AGE: FadingGauge = FadingGauge::new(
     "s",
     &[STATE],
     FLEET,
-    "Time since the kick-off of the oldest export in a state, of the whole fleet.",
+    "Time since the kick-off of the oldest export in a state, of the whole fleet. Those that have not ended and whose practice is paused are left out.",
 );
 
 /// The size class of an export of so many resources.

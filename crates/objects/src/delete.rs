@@ -1,5 +1,6 @@
 //! Deleting.
 
+use aws_sdk_s3::operation::RequestId as _;
 use aws_sdk_s3::types::{Delete, ObjectIdentifier};
 
 use crate::error::refused;
@@ -61,6 +62,7 @@ impl Objects {
                 action: ACTION,
                 status: 200,
                 code: first.code().unwrap_or("without a reason").to_owned(),
+                request: answer.request_id().map(ToOwned::to_owned),
             }),
         }
     }

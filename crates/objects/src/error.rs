@@ -1,6 +1,7 @@
 //! What can go wrong with the bucket.
 
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::operation::RequestId as _;
 
 /// Error codes that S3 gives for what may pass: load, its own faults, expired credentials that are about to be
 /// renewed, and a body that was damaged or held up on its way.
@@ -19,7 +20,7 @@ const PASSING: [&str; 8] = [
 #[derive(Debug, thiserror::Error)]
 pub enum ObjectError {
     /// The server answered no.
-    #[error("cannot {action}: the S3 server answered {status} {code}")]
+    #[error("cannot {action}: the S3 server answered {status} {code}{}", of_request(request.as_deref()))]
     Refused {
         /// What was tried.
         action: &'static str,
@@ -27,6 +28,8 @@ pub enum ObjectError {
         status: u16,
         /// The server's error code, such as `NoSuchBucket`; empty where it gave none.
         code: String,
+        /// What the server calls the request: its people find it by that.
+        request: Option<String>,
     },
     /// There was no answer, or none that could be understood.
     #[error("cannot {action}: {cause}")]
@@ -85,6 +88,10 @@ impl ObjectError {
     }
 }
 
+fn of_request(id: Option<&str>) -> String {
+    id.map(|id| format!(" (request {id})")).unwrap_or_default()
+}
+
 /// Turns an error of the SDK into ours, for the named action.
 pub(crate) fn refused<E: ProvideErrorMetadata>(action: &'static str) -> impl Fn(SdkError<E>) -> ObjectError {
     move |error| match error {
@@ -92,6 +99,7 @@ pub(crate) fn refused<E: ProvideErrorMetadata>(action: &'static str) -> impl Fn(
             action,
             status: answer.raw().status().as_u16(),
             code: answer.err().code().unwrap_or_default().to_owned(),
+            request: answer.raw().headers().request_id().map(ToOwned::to_owned),
         },
         SdkError::TimeoutError(_) => {
             ObjectError::NoAnswer { action, cause: "the S3 server did not answer in time" }

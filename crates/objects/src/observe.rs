@@ -22,6 +22,7 @@ pub(crate) async fn observed<T>(
         rpc.system.name = "aws-api",
         rpc.method = format!("S3/{method}"),
         error.type = Empty,
+        aws.request_id = Empty,
         otel.status_code = Empty,
     );
     let started = Instant::now();
@@ -29,6 +30,9 @@ pub(crate) async fn observed<T>(
     let status = status(result.as_ref().err());
     if status != "ok" {
         span.record("error.type", status);
+        if let Some(ObjectError::Refused { request: Some(id), .. }) = result.as_ref().err() {
+            span.record("aws.request_id", id);
+        }
         // Whether something is there is asked, and no is an answer.
         if status != "missing" {
             span.record("otel.status_code", "ERROR");
@@ -60,7 +64,12 @@ mod tests {
 
     #[test]
     fn outcomes_have_classes() {
-        let refused = |status, code: &str| ObjectError::Refused { action: "", status, code: code.to_owned() };
+        let refused = |status, code: &str| ObjectError::Refused {
+            action: "",
+            status,
+            code: code.to_owned(),
+            request: None,
+        };
         for (error, class) in [
             (refused(403, "AccessDenied"), "denied"),
             (refused(404, "NoSuchBucket"), "missing"),

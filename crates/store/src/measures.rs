@@ -50,7 +50,7 @@ pub struct ExportsInState {
     pub state: String,
     /// How many.
     pub exports: u64,
-    /// Time since the oldest of them was kicked off.
+    /// Time since the oldest of them was kicked off; of those that have not ended, the oldest whose practice is not paused.
     pub oldest: Duration,
 }
 
@@ -143,10 +143,12 @@ pub(crate) async fn exports(connection: &mut PgConnection) -> Result<Vec<Exports
     let rows = sqlx::query!(
         r#"/* measures: exports */
         SELECT kind.state AS "state!", count(e.state) AS "exports!",
-               coalesce(extract(epoch FROM clock_timestamp() - min(e.accepted_at)), 0)::double precision AS "oldest_s!"
+               coalesce(extract(epoch FROM clock_timestamp() - min(e.accepted_at)
+                    FILTER (WHERE e.state = 'completed' OR held.practice_number IS NULL)), 0)::double precision AS "oldest_s!"
           FROM unnest($1::text[]) AS kind (state)
           LEFT JOIN headgate.export e ON e.state = kind.state
            AND e.state IN ('accepted', 'planning', 'running', 'finishing', 'completed')
+          LEFT JOIN headgate.pause held USING (practice_number)
          GROUP BY kind.state"#,
         &states,
     )

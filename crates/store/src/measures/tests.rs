@@ -16,6 +16,28 @@ async fn scans(store: &crate::Store, table: &str) -> i64 {
 }
 
 #[tokio::test]
+async fn an_export_that_waits_because_its_practice_is_paused_is_not_the_oldest_that_does_not_end() {
+    let mut scene = Scene::new().await;
+    for state in ["accepted", "running", "completed"] {
+        scene.export(state).await;
+    }
+    scene.run("UPDATE headgate.export SET accepted_at = now() - interval '5 hours', ended_at = ended_at - interval '4 hours'").await;
+    let measured = async || {
+        let measures = scene.store.measures().await.unwrap();
+        let of = |state| measures.exports.iter().find(|e| e.state == state).unwrap();
+        ["accepted", "running", "completed"]
+            .map(|state| (of(state).exports, of(state).oldest.as_secs() / 3600))
+    };
+    assert_eq!(measured().await, [(1, 5); 3]);
+    let (store, practice, audit) = (&scene.store, Scene::practice(), Scene::audit("test"));
+    store.pause_practice(practice, "ann", "a test", false, None, &audit).await.unwrap();
+    assert_eq!(measured().await, [(1, 0), (1, 0), (1, 5)]);
+    store.unpause_practice(practice, None, &audit).await.unwrap();
+    assert_eq!(measured().await, [(1, 5); 3]);
+    scene.end().await;
+}
+
+#[tokio::test]
 async fn what_is_asked_all_the_time_reads_no_export_that_is_over_and_no_old_seal() {
     let mut scene = Scene::new().await;
     let [api, worker, observer] =
