@@ -19,8 +19,13 @@ const SEAL_EVERY: Duration = Duration::from_secs(10);
 /// How often refusals are written down: however many there are, each app and reason costs one statement.
 const COUNT_EVERY: Duration = Duration::from_secs(1);
 
-/// How long a turn may take. Longer than its statements may on the server: only a connection that died is silent for so long.
-const TURN: Duration = Duration::from_secs(5 * 60);
+/// How long sealing may take. Longer than its statements may on the server: only a connection that died is silent for so
+/// long.
+const SEAL_WITHIN: Duration = Duration::from_secs(5 * 60);
+
+/// How long writing down refusals may take, and how long at the end, when a drain waits for it.
+const COUNT_WITHIN: Duration = Duration::from_secs(5);
+const LAST_COUNT_WITHIN: Duration = Duration::from_secs(2);
 
 /// How often this process measures itself.
 const MEASURE_EVERY: Duration = Duration::from_secs(5);
@@ -32,7 +37,7 @@ pub async fn background(state: ApiState, stop: impl Future<Output = ()>) {
         _ = work => {}
         () = stop => {}
     }
-    state.refusals().flush(state.store()).await;
+    state.refusals().flush(state.store(), LAST_COUNT_WITHIN).await;
 }
 
 async fn keep_keys(state: &ApiState) {
@@ -43,15 +48,23 @@ async fn keep_keys(state: &ApiState) {
     loop {
         turns.tick().await;
         let (keys, deps) = (state.keys(), state.deps());
-        let kept = timeout(TURN, async {
+        let looked = timeout(keys::LOOK_WITHIN, async {
             if let Err(error) = keys.refresh(deps).await {
                 tracing::warn!(%error, "the keys of the access tokens could not be looked at");
-            } else if let Err(error) = keys.rotate_when_due(deps).await {
+                return false;
+            }
+            if let Err(error) = keys.rotate_when_due(deps).await {
                 tracing::warn!(%error, "no new key of the access tokens could be made");
             }
+            true
         });
-        if kept.await.is_err() {
+        let looked = looked.await.unwrap_or_else(|_late| {
             tracing::warn!("the keys of the access tokens could not be looked at in time");
+            false
+        });
+        if !looked {
+            // Until then a key that was retired elsewhere verifies here.
+            turns.reset_after(keys::AFTER_FAILURE);
         }
     }
 }
@@ -64,7 +77,7 @@ async fn seal(state: &ApiState) {
             let (key_id, code) = state.keyring().mac(hash);
             (key_id, code.to_vec())
         };
-        match within(TURN, state.store().seal_audit(mac, log_event)).await {
+        match within(SEAL_WITHIN, state.store().seal_audit(mac, log_event)).await {
             // Logs are kept elsewhere: there the hash vouches for what was sealed up to now.
             Ok(seals) => seals.iter().for_each(|seal| {
                 let hash = hex::encode(&seal.hash);
@@ -103,7 +116,7 @@ async fn count(state: &ApiState) {
     let mut turns = every(COUNT_EVERY);
     loop {
         turns.tick().await;
-        state.refusals().flush(state.store()).await;
+        state.refusals().flush(state.store(), COUNT_WITHIN).await;
     }
 }
 

@@ -2,24 +2,56 @@
 //!
 //! A Bundle with an Endpoint and an Organization for each practice that is not suspended, the form in which
 //! directories of FHIR servers are collected. It is public: that a practice is served here is no secret, and nothing
-//! else about it is told.
+//! else about it is told. It is also the longest document that anybody may ask for, and leave unread: so it is written
+//! once for each list that was read, and all answers share its bytes.
 
+use std::sync::Arc;
+
+use axum::body::Body;
 use axum::response::Response;
+use bytes::Bytes;
 use headgate_domain::practice::Practice;
-use http::StatusCode;
+use http::HeaderValue;
+use http::header::CONTENT_TYPE;
 use serde_json::{Value, json};
+use tokio::sync::Mutex;
 
 use crate::error::ApiError;
-use crate::respond;
 use crate::state::ApiState;
 
 /// The path of the document, below the public URL of the server.
 pub(crate) const PATH: &str = "/endpoints";
 
+/// The document that was written last.
+static LAST: Mutex<Option<Written>> = Mutex::const_new(None);
+
+/// A document, and the list that it was written of.
+struct Written {
+    of: Arc<[Practice]>,
+    bytes: Bytes,
+}
+
 /// Answers with the document.
 pub(crate) async fn show(state: &ApiState) -> Result<Response, ApiError> {
     let practices = state.directory().practices(state.store()).await?;
-    Ok(respond::fhir(StatusCode::OK, &bundle(&state.config().endpoints_url(), &practices)))
+    let bytes = written(&mut *LAST.lock().await, &practices, || state.config().endpoints_url());
+    let mut response = Response::new(Body::from(bytes));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/fhir+json"));
+    Ok(response)
+}
+
+/// The document of a list, as it was written before if the list is the same or says the same.
+fn written(last: &mut Option<Written>, practices: &Arc<[Practice]>, url: impl FnOnce() -> String) -> Bytes {
+    if let Some(before) = &*last
+        && Arc::ptr_eq(&before.of, practices)
+    {
+        return before.bytes.clone();
+    }
+    let new = Bytes::from(bundle(&url(), practices).to_string());
+    let before = last.take().map(|before| before.bytes).filter(|before| *before == new);
+    let bytes = before.unwrap_or(new);
+    *last = Some(Written { of: Arc::clone(practices), bytes: bytes.clone() });
+    bytes
 }
 
 fn bundle(url: &str, practices: &[Practice]) -> Value {
@@ -104,6 +136,26 @@ mod tests {
         assert_eq!(endpoint["resource"]["managingOrganization"]["reference"], organization["fullUrl"]);
         assert_eq!(organization["resource"]["endpoint"][0]["reference"], endpoint["fullUrl"]);
         assert_eq!(organization["resource"]["name"], "Practice c");
+    }
+
+    #[test]
+    fn a_document_is_written_once_for_a_list_and_its_bytes_are_shared_until_it_says_something_else() {
+        let url = || "https://fhir.example/endpoints".to_owned();
+        let list = |suspended| -> Arc<[Practice]> {
+            Arc::from([practice(1, "a", false), practice(2, "b", suspended)])
+        };
+        let (mut last, first) = (None, list(true));
+        let bytes = written(&mut last, &first, url);
+        assert_eq!(bytes, bundle(&url(), &first).to_string());
+        let again = written(&mut last, &first, || panic!("it is written already"));
+        // Read again, and the same.
+        let unchanged = written(&mut last, &list(true), url);
+        for shared in [again, unchanged] {
+            assert_eq!(shared.as_ptr(), bytes.as_ptr());
+        }
+        let changed = written(&mut last, &list(false), url);
+        assert_eq!(changed, bundle(&url(), &list(false)).to_string());
+        assert_ne!(changed, bytes);
     }
 
     #[test]

@@ -66,12 +66,7 @@ async fn authority(
 ) -> Result<Principal, ApiError> {
     let bearer = Bearer::of(state, practice, headers).await?;
     let principal = bearer.consented(state, practice).await?.ok_or(ApiError::NoConsent)?;
-    let patient = ResourceType::Patient;
-    if principal.scopes.permits(patient) && principal.consent.scopes.permits(patient) {
-        Ok(principal)
-    } else {
-        Err(ApiError::GroupsNeedPatient)
-    }
+    if principal.covers(ResourceType::Patient) { Ok(principal) } else { Err(ApiError::GroupsNeedPatient) }
 }
 
 fn prefers_lenient(headers: &HeaderMap) -> bool {

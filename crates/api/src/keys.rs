@@ -4,21 +4,34 @@
 //! [`REFRESH`], and at once when a token names a key that it does not know: another process may have made one. A new
 //! key is published before it signs, so that whoever keeps the key set knows it by then, and a former one verifies
 //! until the last token under it has ended.
+//!
+//! There is one look at a time. One that failed says nothing of any key: it does not count, and those who waited for it
+//! are told to try again.
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use headgate_auth::{Keyring, PublicJwk, SigningKey};
-use headgate_store::{Audit, Store, StoredKey};
+use headgate_store::{Audit, Store, StoredKey, within};
 use serde_json::json;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedMutexGuard};
+use tracing::Instrument as _;
 
 use crate::error::ApiError;
 use crate::state::{Deps, StartError};
 
-/// How often the control database is looked at for keys. A key that was retired verifies that long at most.
-pub(crate) const REFRESH: Duration = Duration::from_secs(30);
+/// How soon a process knows what another did to the keys. A key that was retired verifies that long at most.
+const KNOWN_WITHIN: Duration = Duration::from_secs(30);
+
+/// How often the control database is looked at for keys: often enough that one look may fail before all is known.
+pub(crate) const REFRESH: Duration = Duration::from_secs(15);
+
+/// How long a look may take, which is a short statement or two. A connection that died without a word takes for ever.
+pub(crate) const LOOK_WITHIN: Duration = Duration::from_secs(10);
+
+/// How soon after a look that failed comes the next one.
+pub(crate) const AFTER_FAILURE: Duration = Duration::from_secs(2);
 
 /// The least time between two looks that are made because a token names an unknown key: anybody can send one.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
@@ -26,23 +39,31 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// The live keys. Where another server issues the tokens there are none.
 #[derive(Debug)]
 pub(crate) struct Keys {
-    known: RwLock<Arc<[Known]>>,
+    known: Arc<RwLock<Arc<[Known]>>>,
     /// Locked while one is under way.
-    looks: Mutex<Looks>,
+    looks: Arc<Mutex<Looks>>,
 }
 
-/// When the last looks at the control database began.
+/// The looks at the control database.
 #[derive(Debug, Default)]
 struct Looks {
+    /// When the last one began that succeeded.
     last: Option<Instant>,
+    /// The same, of those that were made for a token.
     for_a_token: Option<Instant>,
+    /// When the last one ended that failed.
+    failed: Option<Instant>,
 }
 
 impl Looks {
     /// What to do for a token with an unknown key, asked at this time.
     fn decide(&self, asked: Instant) -> Decision {
-        if self.last.is_some_and(|at| at >= asked) {
+        let meanwhile = |look: Option<Instant>| look.is_some_and(|at| at >= asked);
+        if meanwhile(self.last) {
             return Decision::LookedMeanwhile;
+        }
+        if meanwhile(self.failed) {
+            return Decision::FailedMeanwhile;
         }
         match self.for_a_token {
             Some(at) if asked.saturating_duration_since(at) < LOOK_AGAIN => Decision::TooSoon,
@@ -55,6 +76,8 @@ impl Looks {
 enum Decision {
     /// Another call looked while this one waited.
     LookedMeanwhile,
+    /// Another call tried to.
+    FailedMeanwhile,
     TooSoon,
     Look,
 }
@@ -81,7 +104,7 @@ impl Keys {
     }
 
     fn of(known: Vec<Known>) -> Self {
-        Self { known: RwLock::new(known.into()), looks: Mutex::default() }
+        Self { known: Arc::new(RwLock::new(known.into())), looks: Arc::default() }
     }
 
     /// Loads the keys. The first process of an installation makes one; two that start at once agree on one.
@@ -124,17 +147,22 @@ impl Keys {
     /// When the database fails: the key may be there.
     pub(crate) async fn look_again(&self, deps: &Deps) -> Result<bool, ApiError> {
         let asked = Instant::now();
-        let mut looks = self.looks.lock().await;
+        let looks = Arc::clone(&self.looks).lock_owned().await;
         match looks.decide(asked) {
             Decision::LookedMeanwhile => Ok(true),
+            // Why is told by whoever looked.
+            Decision::FailedMeanwhile => Err(ApiError::Busy),
             Decision::TooSoon => Ok(false),
             Decision::Look => {
-                let now = Instant::now();
-                *looks = Looks { last: Some(now), for_a_token: Some(now) };
-                self.look(deps).await?;
+                self.look(deps, looks, true).await?;
                 Ok(true)
             }
         }
+    }
+
+    /// Whether a look has begun since then, and succeeded: only then is a key that is not known none.
+    pub(crate) async fn looked_since(&self, then: Instant) -> bool {
+        self.looks.lock().await.last.is_some_and(|at| at >= then)
     }
 
     /// How old the key is that signs.
@@ -149,22 +177,31 @@ impl Keys {
     /// # Errors
     /// When the database fails: then what was known stays.
     pub(crate) async fn refresh(&self, deps: &Deps) -> Result<(), ApiError> {
-        let mut looks = self.looks.lock().await;
-        looks.last = Some(Instant::now());
-        self.look(deps).await
+        let looks = Arc::clone(&self.looks).lock_owned().await;
+        self.look(deps, looks, false).await
     }
 
-    async fn look(&self, deps: &Deps) -> Result<(), ApiError> {
-        let mut known = Vec::new();
-        for key in load(&deps.store, &deps.keyring, &self.known()).await? {
-            match key {
-                Ok(key) => known.push(key),
-                // The others go on; a process that starts would refuse to.
-                Err(error) => tracing::error!(%error, "a key of the access tokens cannot be used"),
+    async fn look(
+        &self,
+        deps: &Deps,
+        looks: OwnedMutexGuard<Looks>,
+        for_a_token: bool,
+    ) -> Result<(), ApiError> {
+        let (store, keyring, known) = (deps.store.clone(), deps.keyring.clone(), Arc::clone(&self.known));
+        let before = self.known();
+        let look = async move {
+            let mut found = Vec::new();
+            for key in load(&store, &keyring, &before).await? {
+                match key {
+                    Ok(key) => found.push(key),
+                    // The others go on; a process that starts would refuse to.
+                    Err(error) => tracing::error!(%error, "a key of the access tokens cannot be used"),
+                }
             }
-        }
-        *self.known.write().unwrap_or_else(PoisonError::into_inner) = known.into();
-        Ok(())
+            *known.write().unwrap_or_else(PoisonError::into_inner) = found.into();
+            Ok::<(), headgate_store::Error>(())
+        };
+        noted(looks, for_a_token, look).await
     }
 
     /// Adds a key if the newest is older than a key is to get, by the configuration.
@@ -199,7 +236,7 @@ impl Keys {
         let sealed = deps.keyring.seal(&sealing_context(key.kid()), key.to_pkcs8_der())?;
         let audit = audit.and(json!({ "kid": key.kid(), "signs_after_s": signs_after.as_secs() }));
         // A process signs with the former one until it has looked.
-        let former_verify_for = deps.config.token_lifetime + deps.config.key_overlap + REFRESH;
+        let former_verify_for = deps.config.token_lifetime + deps.config.key_overlap + KNOWN_WITHIN;
         let added = deps
             .store
             .add_signing_key(key.kid(), &sealed, signs_after, former_verify_for, unless_younger, &audit)
@@ -211,6 +248,31 @@ impl Keys {
     fn known(&self) -> Arc<[Known]> {
         self.known.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
+}
+
+/// Makes a look, and notes how it ended. It is a task of its own: others wait for it, so whoever asked for it may leave.
+async fn noted(
+    mut looks: OwnedMutexGuard<Looks>,
+    for_a_token: bool,
+    look: impl Future<Output = headgate_store::Result<()>> + Send + 'static,
+) -> Result<(), ApiError> {
+    let began = Instant::now();
+    let look = async move {
+        let looked = within(LOOK_WITHIN, look).await;
+        match &looked {
+            Ok(()) => {
+                looks.last = Some(began);
+                if for_a_token {
+                    looks.for_a_token = Some(began);
+                }
+            }
+            Err(_) => looks.failed = Some(Instant::now()),
+        }
+        looked
+    };
+    let looking = tokio::spawn(look.in_current_span());
+    looking.await.map_err(|_| ApiError::Unexpected("looking for keys panicked"))??;
+    Ok(())
 }
 
 /// What a stored key is sealed for, so that it is good in its own row only.
@@ -351,7 +413,7 @@ mod tests {
     #[test]
     fn a_token_with_an_unknown_key_is_looked_up_at_once_but_a_flood_of_them_is_not() {
         let now = Instant::now();
-        let looks = |last, for_a_token| Looks { last, for_a_token };
+        let looks = |last, for_a_token| Looks { last, for_a_token, failed: None };
         let (second, while_later) = (Duration::from_secs(1), now + LOOK_AGAIN);
         // The regular look a moment ago says nothing of a key that was made since.
         assert_eq!(looks(Some(now), None).decide(now + second), Decision::Look);
@@ -359,6 +421,46 @@ mod tests {
         assert_eq!(looks(Some(now), Some(now)).decide(while_later), Decision::Look);
         // Who waited for a look has its answer.
         assert_eq!(looks(Some(while_later), Some(while_later)).decide(now), Decision::LookedMeanwhile);
+    }
+
+    #[tokio::test]
+    async fn a_look_that_failed_counts_for_nobody_and_those_who_waited_for_it_are_told() {
+        let looks = Arc::new(Mutex::new(Looks::default()));
+        let asked = Instant::now();
+        // What a database that does not answer comes to.
+        let silent = within(Duration::ZERO, std::future::pending());
+        let failed = noted(Arc::clone(&looks).lock_owned().await, true, silent).await;
+        assert!(matches!(failed, Err(ApiError::Store(error)) if error.is_transient()));
+        let looks = looks.lock().await;
+        assert!(looks.last.is_none() && looks.for_a_token.is_none());
+        assert_eq!(looks.decide(asked), Decision::FailedMeanwhile);
+        assert_eq!(looks.decide(Instant::now() + Duration::from_millis(1)), Decision::Look);
+    }
+
+    #[tokio::test]
+    async fn a_look_goes_on_when_the_one_who_asked_for_it_leaves() {
+        let looks = Arc::new(Mutex::new(Looks::default()));
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        let look = async move {
+            let _answered = answered.await;
+            Ok::<(), headgate_store::Error>(())
+        };
+        let asking = tokio::spawn(noted(Arc::clone(&looks).lock_owned().await, true, look));
+        tokio::task::yield_now().await;
+        asking.abort();
+        assert!(asking.await.unwrap_err().is_cancelled());
+        let asked = Instant::now();
+        assert!(looks.try_lock().is_err(), "who comes now does not wait for it");
+        answer.send(()).unwrap();
+        let looks = looks.lock().await;
+        assert!(looks.last.is_some() && looks.for_a_token == looks.last);
+        // It began before this one asked, and is not to be repeated for anybody's token.
+        assert_eq!(looks.decide(asked), Decision::TooSoon);
+    }
+
+    #[test]
+    fn what_another_process_did_is_known_in_time_even_if_a_look_fails() {
+        assert!(REFRESH + LOOK_WITHIN + AFTER_FAILURE < KNOWN_WITHIN);
     }
 
     #[test]

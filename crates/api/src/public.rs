@@ -47,12 +47,19 @@ impl Walk {
         self.span.clone()
     }
 
-    /// What cannot be answered for want of the database is counted as what it was, wherever its base URL ends.
-    fn guess(&mut self, path: &str, state: &ApiState) {
+    /// The same, and in which form the operation tells its errors.
+    fn towards(&mut self, operation: &Operation) -> Span {
+        self.surface = operation.surface();
+        self.to(operation.name())
+    }
+
+    /// What cannot be answered for want of the database is counted and answered as what it was, wherever its base URL
+    /// ends.
+    fn guess(&mut self, path: &str, token_path: Option<&str>) {
         if self.operation == "none"
-            && let Some(operation) = Operation::at_end_of(path, state.config().own_token_path())
+            && let Some(operation) = Operation::at_end_of(path, token_path)
         {
-            self.to(operation.name());
+            self.towards(&operation);
         }
     }
 }
@@ -71,7 +78,7 @@ async fn serve(State(state): State<ApiState>, request: Request) -> Response {
     let within = state.config().request_timeout;
     let answer = tokio::time::timeout(within, dispatch(&state, request, &mut walk)).await;
     let answer = answer.unwrap_or_else(|_late| {
-        walk.guess(uri.path(), &state);
+        walk.guess(uri.path(), state.config().own_token_path());
         Err(ApiError::TookTooLong)
     });
     // What is logged of a request belongs to its trace.
@@ -104,8 +111,7 @@ async fn dispatch(state: &ApiState, request: Request, walk: &mut Walk) -> Result
     if is_host_of(&authority, &state.config().public_base_url) {
         if let Some(token_path) = state.config().own_token_path() {
             if let Some(operation) = Operation::of_tokens(path, token_path) {
-                walk.surface = operation.surface();
-                let span = walk.to(operation.name());
+                let span = walk.towards(&operation);
                 operation.check_method(&request.method)?;
                 return of_tokens(state, &operation, Endpoint::Shared, &request, body).instrument(span).await;
             }
@@ -130,15 +136,14 @@ async fn dispatch(state: &ApiState, request: Request, walk: &mut Walk) -> Result
         }
         Err(ApiError::NoSuchPlace) => return Err(ApiError::NoSuchPlace),
         Err(error) => {
-            walk.guess(path, state);
+            walk.guess(path, state.config().own_token_path());
             return Err(error);
         }
         Ok(found) => found,
     };
     walk.practice = Some(practice.number);
     let operation = Operation::at(rest, state.config().own_token_path()).ok_or(ApiError::NoSuchPlace)?;
-    walk.surface = operation.surface();
-    let span = walk.to(operation.name());
+    let span = walk.towards(&operation);
     operation.check_method(&request.method)?;
     of_practice(state, &practice, operation, rest, &request, body).instrument(span).await
 }
@@ -187,5 +192,31 @@ async fn of_tokens(
         Operation::Introspection => token::introspect(state, endpoint, request, body).await,
         Operation::Revocation => token::revoke(state, endpoint, request, body).await,
         _ => token::issue(state, endpoint, request, body).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_looked_up_is_counted_and_answered_as_the_operation_that_it_was() {
+        for (path, operation, surface) in [
+            ("/lakeside/fhir/r4/auth/token", "token", Surface::OAuth),
+            ("/lakeside/fhir/r4/auth/token/introspect", "introspection", Surface::OAuth),
+            ("/lakeside/fhir/r4/auth/revoke", "revocation", Surface::OAuth),
+            ("/lakeside/fhir/r4/Patient/$export", "kick_off", Surface::Fhir),
+            ("/lakeside/fhir/r4/Patient", "none", Surface::Fhir),
+        ] {
+            let mut walk = Walk {
+                surface: Surface::Fhir,
+                operation: "none",
+                practice: None,
+                method: Method::POST,
+                span: Span::none(),
+            };
+            walk.guess(path, Some("/auth/token"));
+            assert_eq!((walk.operation, walk.surface), (operation, surface), "{path}");
+        }
     }
 }

@@ -8,6 +8,7 @@ use percent_encoding::percent_decode_str;
 
 use crate::config::{beside, introspection_path};
 use crate::error::{ApiError, Surface};
+use crate::extract::practice::splits;
 
 /// An operation below a practice's base URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,7 +72,7 @@ impl Operation {
 
     /// The operation at the end of a path whose base URL is not known.
     pub(crate) fn at_end_of(path: &str, token_path: Option<&str>) -> Option<Self> {
-        path.match_indices('/').find_map(|(from, _)| Self::at(&path[from..], token_path))
+        splits(path).find_map(|(_, rest)| Self::at(rest, token_path))
     }
 
     /// The operation at and beside the token endpoint, which stands below the shared URL as below each base URL.
@@ -164,8 +165,18 @@ mod tests {
             ("/lakeside/fhir/r4/fhir-services/$export-status/unknown", Some(Operation::Status(None))),
             ("/lakeside/fhir/r4/auth/token", Some(Operation::Token)),
             ("/lakeside/fhir/r4/Patient", None),
+            ("/metadata", Some(Operation::Metadata)),
         ] {
             assert_eq!(Operation::at_end_of(path, Some("/auth/token")), operation, "{path}");
+        }
+    }
+
+    #[test]
+    fn behind_more_segments_than_a_base_url_has_no_operation_is_looked_for() {
+        let below = |segments| format!("{}/metadata", "/x".repeat(segments));
+        assert_eq!(Operation::at_end_of(&below(7), None), Some(Operation::Metadata));
+        for segments in [8, 30_000] {
+            assert_eq!(Operation::at_end_of(&below(segments), None), None, "{segments}");
         }
     }
 

@@ -5,7 +5,7 @@
 //! URL is checked where it is registered ([`check_jwks_url`]) and again before each fetch, and a
 //! connection is made only to addresses that passed the filter of `guard`: the resolver that the
 //! connector asks is the filter, so there is no moment between the check and the use. The size of an
-//! answer, its time and the number of keys are bounded.
+//! answer, its time and the number of keys are bounded, and so is what names may cost (`lookups`).
 //!
 //! Caching follows `Cache-Control` as SMART demands, up to five minutes: a key that its owner withdrew
 //! is dead after that. `cache` has the rules.
@@ -14,6 +14,7 @@ mod cache;
 mod error;
 mod fetch;
 mod guard;
+mod lookups;
 
 use std::fmt;
 use std::sync::Arc;
@@ -87,11 +88,11 @@ impl KeySets {
     /// # Errors
     /// When the certificates cannot be read, or the system has none.
     pub fn new(options: KeySetOptions) -> Result<Self, KeySetError> {
-        Self::resolving_with(Arc::new(guard::SystemResolver::default()), options)
+        Self::resolving_with(Arc::new(guard::SystemResolver), options)
     }
 
     fn resolving_with(resolver: Arc<dyn Resolve>, options: KeySetOptions) -> Result<Self, KeySetError> {
-        // Two, so that apps on slow hosts never keep the keys of an issuer waiting.
+        // Two, so that apps with slow hosts or dead names never keep the keys of an issuer waiting.
         let of_clients = Arc::new(Fetcher::new(Arc::clone(&resolver), &options)?);
         let of_issuers = Arc::new(Fetcher::new(resolver, &options)?);
         let limits = Limits {

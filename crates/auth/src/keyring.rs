@@ -9,6 +9,7 @@
 //! context, so that a value cannot be moved to another row or column.
 
 use std::fmt;
+use std::sync::Arc;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use aws_lc_rs::{digest, hkdf, hmac};
@@ -68,10 +69,11 @@ pub enum MacCheck {
     UnknownKey,
 }
 
-/// The current key and the previous ones.
+/// The current key and the previous ones. Clones share them.
+#[derive(Clone)]
 pub struct Keyring {
-    current: Key,
-    previous: Vec<Key>,
+    current: Arc<Key>,
+    previous: Arc<[Key]>,
 }
 
 struct Key {
@@ -101,7 +103,7 @@ impl Keyring {
     /// When the cryptographic library fails.
     pub fn new(current: [u8; 32], previous: Vec<[u8; 32]>) -> Result<Self, KeyringError> {
         Ok(Self {
-            current: Key::derive(&current)?,
+            current: Arc::new(Key::derive(&current)?),
             previous: previous.iter().map(Key::derive).collect::<Result<_, _>>()?,
         })
     }
@@ -162,7 +164,7 @@ impl Keyring {
     }
 
     fn keys(&self) -> impl Iterator<Item = &Key> {
-        std::iter::once(&self.current).chain(&self.previous)
+        std::iter::once(&*self.current).chain(self.previous.iter())
     }
 }
 

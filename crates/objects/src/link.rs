@@ -120,13 +120,13 @@ mod tests {
 
     #[tokio::test]
     async fn links_are_signed_again_after_an_idle_time_in_which_the_credentials_ended() {
-        let (first, then) = (ending(2), ending(1000));
+        let (first, then) = (ending(4), ending(1000));
         let end = first.expiry().unwrap();
         let objects = objects(crate::credentials::tests::Provider::new(move |_| {
             Ok(if SystemTime::now() < end { first.clone() } else { then.clone() })
         }));
-        assert!(objects.signer(DAY).await.unwrap().life() <= Duration::from_secs(2));
-        tokio::time::sleep(Duration::from_millis(2100)).await;
+        assert!(objects.signer(DAY).await.unwrap().life() <= Duration::from_secs(4));
+        tokio::time::sleep(Duration::from_millis(4100)).await;
         assert!(objects.signer(DAY).await.unwrap().life() > Duration::from_secs(900));
     }
 }

@@ -5,8 +5,10 @@
 //! 24 bytes every HTTP/2 client begins with tell the protocol, and a client that sends nothing at all is
 //! dropped. (hyper's own detection waits for them without a timeout.) With TLS the handshake tells the
 //! protocol, within the same bound. A connection that has brought no request by then is dropped too, which
-//! is what bounds an HTTP/2 client that says hello and no more.
+//! is what bounds an HTTP/2 client that says hello and no more. What bounds all others is in `course`.
 
+mod course;
+mod observed;
 mod tls;
 
 use std::io;
@@ -23,15 +25,17 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::config::Server;
 use crate::lifecycle::Lifecycle;
+use course::{Course, Requests, Step, UnderWay};
 
 pub use tls::{Tls, TlsError};
 
@@ -44,7 +48,8 @@ const MAX_HEADERS: usize = 100;
 /// Bytes of a request's headers at most.
 const MAX_HEADER_BYTES: usize = 64 * 1024;
 
-/// Requests that one HTTP/2 connection may have open.
+/// Requests that one HTTP/2 connection may have open. RFC 9113, section 6.5.2, wants no fewer, and many clients begin with
+/// that number before they are told: the first requests of a proxy that has just connected would be refused.
 const MAX_STREAMS: u32 = 100;
 
 /// How often an HTTP/2 client is asked whether it is still there.
@@ -55,7 +60,8 @@ const HTTP2_PING: Duration = Duration::from_secs(20);
 pub struct Bounds {
     /// Time for a TLS handshake and for the headers of a connection's first request.
     pub header_timeout: Duration,
-    /// Time from an answer until the headers of the connection's next request are there.
+    /// Time from an answer until the headers of the connection's next request are there. An answer has to be read
+    /// within it, too.
     pub idle_timeout: Duration,
     /// Time until a request is given up with 503.
     pub request_timeout: Duration,
@@ -125,7 +131,7 @@ impl Listener {
     ) {
         let (tls, http) = (self.tls.clone(), builder(bounds));
         let serving = Arc::new(Serving { router, bounds, http, tls, soft: soft.clone() });
-        let graceful = GracefulShutdown::new();
+        let connections = TaskTracker::new();
         let places = Arc::new(Semaphore::new(bounds.max_connections));
         loop {
             let accepted = tokio::select! {
@@ -134,18 +140,19 @@ impl Listener {
                 accepted = self.accept(&places) => accepted,
             };
             let Some((stream, client, place)) = accepted else { continue };
-            let (serving, watcher, hard) = (Arc::clone(&serving), graceful.watcher(), hard.clone());
-            tokio::spawn(async move {
+            let (serving, hard) = (Arc::clone(&serving), hard.clone());
+            connections.spawn(async move {
                 tokio::select! {
-                    () = serving.connection(stream, client, watcher) => {}
+                    () = serving.connection(stream, client) => {}
                     () = hard.cancelled() => {}
                 }
                 drop(place);
             });
         }
         drop(self.tcp);
+        connections.close();
         tokio::select! {
-            () = graceful.shutdown() => {}
+            () = connections.wait() => {}
             () = hard.cancelled() => {}
         }
     }
@@ -189,19 +196,19 @@ struct Serving {
 }
 
 impl Serving {
-    async fn connection(&self, stream: TcpStream, client: SocketAddr, watcher: Watcher) {
+    async fn connection(&self, stream: TcpStream, client: SocketAddr) {
         // Only a matter of latency.
         let _nodelay = stream.set_nodelay(true);
         let patience = self.bounds.header_timeout;
         let Some(tls) = &self.tls else {
             let http2 = self.unless_draining(speaks_http2(&stream, patience)).await;
             let Some(http2) = http2 else { return };
-            return self.requests(stream, http2, client, watcher).await;
+            return self.requests(stream, http2, client).await;
         };
         let handshake = async { tokio::time::timeout(patience, tls.accept(stream)).await.ok()?.ok() };
         let Some(stream) = self.unless_draining(handshake).await else { return };
         let http2 = tls::speaks_http2(&stream);
-        self.requests(stream, http2, client, watcher).await;
+        self.requests(stream, http2, client).await;
     }
 
     /// A drain does not wait for a client that has said nothing yet.
@@ -213,30 +220,38 @@ impl Serving {
         }
     }
 
-    async fn requests<S>(&self, stream: S, http2: bool, client: SocketAddr, watcher: Watcher)
+    async fn requests<S>(&self, stream: S, http2: bool, client: SocketAddr)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let router = TowerToHyperService::new(self.router.clone());
         let patience = self.bounds.request_timeout;
-        let begun = Arc::new(Notify::new());
-        let first = Arc::clone(&begun);
+        let requests = Requests::default();
+        let coming = requests.clone();
         let service = service_fn(move |mut request: Request<Incoming>| {
-            first.notify_one();
             request.extensions_mut().insert(ConnectInfo(client));
-            answer(router.clone(), request, patience)
+            answer(router.clone(), request, patience, coming.begin())
         });
         let http = self.http.clone();
         let http = if http2 { http.http2_only() } else { http.http1_only() };
         let connection = http.serve_connection(TokioIo::new(stream), service).into_owned();
-        let mut connection = std::pin::pin!(watcher.watch(connection));
-        // A client that goes away, or is cut for its slowness, is no event.
-        tokio::select! {
-            _ended = &mut connection => return,
-            () = begun.notified() => {}
-            () = tokio::time::sleep(self.bounds.header_timeout) => return,
+        let mut connection = std::pin::pin!(connection);
+        let mut course = Course::new(self.bounds, http2, Instant::now());
+        loop {
+            let draining = self.soft.is_cancelled();
+            match course.step(requests.seen(), draining, Instant::now()) {
+                // With it go the streams of HTTP/2, and what is left of their answers.
+                Step::Drop => return,
+                Step::Close => connection.as_mut().graceful_shutdown(),
+                Step::Serve(until) => tokio::select! {
+                    biased;
+                    // A client that goes away, or is cut for its slowness, is no event.
+                    _ended = &mut connection => return,
+                    () = self.soft.cancelled(), if !draining => {}
+                    () = tokio::time::sleep_until(until) => {}
+                },
+            }
         }
-        let _ended = connection.await;
     }
 }
 
@@ -244,9 +259,10 @@ async fn answer(
     router: TowerToHyperService<Router>,
     request: Request<Incoming>,
     patience: Duration,
+    under_way: UnderWay,
 ) -> Result<Response, std::convert::Infallible> {
     match tokio::time::timeout(patience, hyper::service::Service::call(&router, request)).await {
-        Ok(answered) => answered,
+        Ok(answered) => answered.map(|answer| under_way.observe(answer)),
         Err(_late) => Ok((StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, "5")]).into_response()),
     }
 }

@@ -28,6 +28,9 @@ pub struct Deleted {
     pub id: String,
     /// `patient_id` of every row that yields a resource with this id now; empty: it is gone.
     pub owners: Vec<Option<String>>,
+    /// Whose it was when it was deleted once more, after [`DeletedAsk::up_to`]. Where that is told to the same reader later,
+    /// it was there meanwhile and may be in the output: then nothing is told now.
+    pub again_of: Vec<Option<String>>,
 }
 
 impl fmt::Debug for Deleted {
@@ -110,10 +113,10 @@ impl Source {
 }
 
 fn deleted(row: &PgRow) -> Result<Deleted, SourceError> {
-    Ok(Deleted { id: get(row, "id")?, owners: get(row, "owners")? })
+    Ok(Deleted { id: get(row, "id")?, owners: get(row, "owners")?, again_of: get(row, "again_of")? })
 }
 
-/// The tombstones first, then for each the rows that yield its id.
+/// The tombstones first, then for each the rows that yield its id, and its later tombstones.
 ///
 /// The ids travel through an array because the planner takes one for several values, whatever it thinks of the
 /// tombstones: it then looks each up in an index or, where there is none, reads the relation once for all of
@@ -128,13 +131,18 @@ fn statement(
     found(&mut statement, schema, ask, after, limit)?;
     statement
         .push("), asked AS (SELECT a.id FROM pg_catalog.unnest(ARRAY(SELECT f.id FROM found f)) AS a(id)) ");
-    statement.push("SELECT f.id, coalesce(o.owners, '{}'::text[]) AS owners FROM found f LEFT JOIN (");
+    statement.push(
+        "SELECT f.id, coalesce(o.owners, '{}'::text[]) AS owners, coalesce(l.owners, '{}'::text[]) AS again_of
+           FROM found f LEFT JOIN (",
+    );
     statement.push("SELECT y.id, array_agg(y.owner) AS owners FROM (");
     for (i, relation) in ask.relations.iter().enumerate() {
         statement.push(if i == 0 { "" } else { " UNION ALL " });
         owners(&mut statement, schema, relation)?;
     }
-    statement.push(") y GROUP BY y.id) o ON o.id COLLATE \"C\" = f.id ORDER BY f.id");
+    statement.push(") y GROUP BY y.id) o ON o.id COLLATE \"C\" = f.id LEFT JOIN (");
+    again(&mut statement, schema, ask)?;
+    statement.push(") l ON l.id = f.id ORDER BY f.id");
     Ok(statement)
 }
 
@@ -173,12 +181,6 @@ fn found(
         " WHERE t.resource_type = {resource_type}::text AND {within} AND t.deleted_at <= {up_to}
             AND t.id COLLATE \"C\" ~ '^[A-Za-z0-9.-]{{1,64}}$'"
     ));
-    // What was deleted once more after that may have been there meanwhile, and then it is in the output; the next
-    // export tells the later deletion.
-    statement.push(&format!(
-        " AND NOT EXISTS (SELECT FROM {table} l WHERE l.resource_type = t.resource_type AND l.id = t.id
-                             AND l.deleted_at > {up_to} AND l.deleted_at < 'infinity')"
-    ));
     if let Some(until) = ask.until {
         let until = statement.bind(until);
         statement.push(&format!(" AND t.deleted_at < {until}"));
@@ -189,6 +191,19 @@ fn found(
     }
     let limit = statement.bind(i64::from(limit));
     statement.push(&format!(" ORDER BY 1 LIMIT {limit}"));
+    Ok(())
+}
+
+/// A query for the owners of what was deleted once more after the time of the export. Few are: only what was deleted while
+/// the export ran.
+fn again(statement: &mut Statement, schema: &str, ask: &DeletedAsk<'_>) -> Result<(), SourceError> {
+    let table = format!("{}.{TOMBSTONE}", identifier::quote(schema, "schema")?);
+    let (resource_type, up_to) = (statement.bind(ask.resource_type.name()), statement.bind(ask.up_to));
+    statement.push(&format!(
+        "SELECT t.id::text COLLATE \"C\" AS id, array_agg(DISTINCT t.patient_id::text) AS owners FROM {table} t
+          WHERE t.resource_type = {resource_type}::text AND t.deleted_at > {up_to} AND t.deleted_at < 'infinity'
+          GROUP BY 1"
+    ));
     Ok(())
 }
 

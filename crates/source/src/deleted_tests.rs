@@ -20,16 +20,20 @@ fn ask<'a>(relations: &'a [Relation], of: TombstonesOf<'a>) -> DeletedAsk<'a> {
     }
 }
 
-/// All pages, as `id: owners`.
+/// All pages, as `id: owners`, and whose it was when it was deleted again.
 async fn all(source: &Source, marker: &Marker, ask: &DeletedAsk<'_>, limit: u32) -> Vec<String> {
     let mut lines = Vec::new();
     let mut after: Option<String> = None;
     loop {
         let page = source.deleted(marker, ask, after.as_deref(), limit).await.unwrap();
         lines.extend(page.iter().map(|deleted| {
-            let mut owners: Vec<&str> = deleted.owners.iter().map(|o| o.as_deref().unwrap_or("-")).collect();
-            owners.sort_unstable();
-            format!("{}: {}", deleted.id, owners.join(","))
+            let [owners, again_of] = [&deleted.owners, &deleted.again_of].map(|patients| {
+                let mut names: Vec<&str> = patients.iter().map(|p| p.as_deref().unwrap_or("-")).collect();
+                names.sort_unstable();
+                names.join(",")
+            });
+            let again = if again_of.is_empty() { again_of } else { format!("; again: {again_of}") };
+            format!("{}: {owners}{again}", deleted.id)
         }));
         match page.last() {
             Some(last) if page.len() == limit as usize => after = Some(last.id.clone()),
@@ -54,6 +58,8 @@ async fn tombstones_of_the_window_come_once_in_order_with_the_owners_of_what_is_
          INSERT INTO fhir_export.tombstone VALUES
              ('Goal', 'gone', 'p', '2024-01-11Z'), ('Goal', 'gone', 'p', '2024-01-12Z'),
              ('Goal', 'again', 'p', '2024-01-12Z'), ('Goal', 'again', 'q', '2024-01-25Z'),
+             ('Goal', 'again', 'q', '2024-01-26Z'), ('Goal', 'again', NULL, '2024-01-27Z'),
+             ('Condition', 'gone', 'q', '2024-01-25Z'), ('Goal', 'gone', 'q', 'infinity'),
              ('Goal', 'back', 'p', '2024-01-11Z'),
              ('Goal', 'moved', 'p', '2024-01-11Z'), ('Goal', 'nobodys', NULL, '2024-01-11Z'),
              ('Goal', 'B-first', 'q', '2024-01-15Z'), ('Goal', 'practice', NULL, '2024-01-15Z'),
@@ -70,6 +76,7 @@ async fn tombstones_of_the_window_come_once_in_order_with_the_owners_of_what_is_
     let relations = [relation];
     let everybody = [
         "B-first: ",
+        "again: ; again: -,q",
         "at-time: ",
         "back: p",
         "gone: ",
@@ -83,16 +90,17 @@ async fn tombstones_of_the_window_come_once_in_order_with_the_owners_of_what_is_
         assert_eq!(found, everybody, "pages of {limit}");
     }
     let patients = all(&source, &marker, &ask(&relations, TombstonesOf::PatientRows), 3).await;
-    assert_eq!(patients, ["B-first: ", "at-time: ", "back: p", "gone: ", "just-after: ", "moved: q"]);
+    let again = "again: ; again: -,q";
+    assert_eq!(patients, ["B-first: ", again, "at-time: ", "back: p", "gone: ", "just-after: ", "moved: q"]);
     let until =
         DeletedAsk { until: Some(time("2024-01-15T00:00:00Z")), ..ask(&relations, TombstonesOf::Everybody) };
     let before = all(&source, &marker, &until, 100).await;
-    assert_eq!(before, ["back: p", "gone: ", "just-after: ", "moved: q", "nobodys: -"]);
+    assert_eq!(before, [again, "back: p", "gone: ", "just-after: ", "moved: q", "nobodys: -"]);
     for (members, expected) in [
         (vec![member("q", false)], vec!["B-first: "]),
         (vec![member("q", true), member("nobody", true)], vec!["B-first: ", "old: "]),
         (vec![member("p", false), member("q", true)], {
-            vec!["B-first: ", "at-time: ", "back: p", "gone: ", "just-after: ", "moved: q", "old: "]
+            vec!["B-first: ", again, "at-time: ", "back: p", "gone: ", "just-after: ", "moved: q", "old: "]
         }),
         (vec![], vec![]),
     ] {
@@ -221,7 +229,11 @@ async fn deletions_are_not_told_without_the_relations_of_their_type_and_no_id_is
     let error = source.deleted(&marker, &good, None, 10).await.unwrap_err();
     assert_eq!(error.sqlstate(), Some("42P01"));
     let members = [member("pat-1", true)];
-    let deleted = Deleted { id: "pat-1".to_owned(), owners: vec![Some("pat-1".to_owned())] };
+    let deleted = Deleted {
+        id: "pat-1".to_owned(),
+        owners: vec![Some("pat-1".to_owned())],
+        again_of: vec![Some("pat-1".to_owned())],
+    };
     let shown = format!("{:?} {deleted:?}", ask(&relations, TombstonesOf::Members(&members)));
     assert!(!shown.contains("pat-1"), "{shown}");
 }

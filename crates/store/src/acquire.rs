@@ -59,6 +59,20 @@ impl Limits {
     }
 }
 
+/// Which steps may be taken that no export waits for. They ask other machines, which may not answer.
+#[derive(Debug, Clone, Copy)]
+pub struct Besides {
+    /// Refreshes, which ask the database of a practice.
+    pub refresh: bool,
+    /// Purges and sweeps, which ask the bucket.
+    pub purge: bool,
+}
+
+impl Besides {
+    /// All of them.
+    pub const ALL: Self = Self { refresh: true, purge: true };
+}
+
 /// A lease of an export's plan, finish or purge step.
 #[derive(Debug, Clone)]
 pub struct StepLease {
@@ -165,7 +179,7 @@ pub enum Acquired {
 impl Store {
     /// Takes the next due step, if there is one: purge before refresh before finish before plan, because
     /// ending things is short and frees what others wait for. Prefixes that were emptied are swept when nothing
-    /// else is due. A refresh only `with_refresh`: it waits for a practice's database.
+    /// else is due. What no export waits for only as far as `besides` allows.
     ///
     /// # Errors
     /// When the database fails.
@@ -173,10 +187,10 @@ impl Store {
         &self,
         worker: Uuid,
         limits: &Limits,
-        with_refresh: bool,
+        besides: Besides,
     ) -> Result<Option<Acquired>> {
         let mut tx = self.begin_acquisition(limits).await?;
-        let taken = Self::take_step(&mut tx, worker, limits, with_refresh).await?;
+        let taken = Self::take_step(&mut tx, worker, limits, besides).await?;
         // Before it is looked at: what cannot be read counts as an attempt too, and does not stand before all others.
         tx.commit().await?;
         taken.map(Acquired::try_from).transpose()
@@ -195,12 +209,16 @@ impl Store {
         connection: &mut PgConnection,
         worker: Uuid,
         limits: &Limits,
-        with_refresh: bool,
+        besides: Besides,
     ) -> sqlx::Result<Option<Taken>> {
-        if let Some(row) = Self::acquire_purge(connection, worker, limits).await? {
+        if besides.purge
+            && let Some(row) = Self::acquire_purge(connection, worker, limits).await?
+        {
             return Ok(Some(Taken::Purge(row)));
         }
-        if with_refresh && let Some(row) = Self::acquire_refresh(connection, worker, limits).await? {
+        if besides.refresh
+            && let Some(row) = Self::acquire_refresh(connection, worker, limits).await?
+        {
             return Ok(Some(Taken::Refresh(row)));
         }
         if let Some(row) = Self::acquire_finish(connection, worker, limits).await? {
@@ -208,6 +226,9 @@ impl Store {
         }
         if let Some(row) = Self::acquire_plan(connection, worker, limits).await? {
             return Ok(Some(Taken::Plan(row)));
+        }
+        if !besides.purge {
+            return Ok(None);
         }
         Ok(Self::acquire_sweep(connection, worker, limits).await?.map(Taken::Purge))
     }

@@ -29,6 +29,8 @@ pub struct Deletions {
     pub source_replica: bool,
     /// How far every reading connection must have come.
     pub source_lsn: String,
+    /// Whether the source kept tombstones when the export was planned.
+    pub tombstones: bool,
 }
 
 impl Store {
@@ -40,7 +42,7 @@ impl Store {
         let row = sqlx::query!(
             "/* deletions */
              SELECT level, group_id, of_patients, since, deleted, transaction_time, selection, types, source_replica,
-                    source_lsn
+                    source_lsn, source_tombstones
                FROM headgate.export
               WHERE practice_number = $1 AND export_id = $2 AND lease_token = $3",
             lease.practice.get(),
@@ -62,6 +64,8 @@ impl Store {
             types: row.types.iter().map(|t| parsed(t, "export", "types")).collect::<Result<_>>()?,
             source_replica: row.source_replica.ok_or_else(|| unplanned("source_replica"))?,
             source_lsn: row.source_lsn.ok_or_else(|| unplanned("source_lsn"))?,
+            // Unknown where a program of a former version planned it.
+            tombstones: row.source_tombstones.unwrap_or_default(),
         }))
     }
 

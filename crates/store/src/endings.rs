@@ -47,8 +47,9 @@ pub(crate) async fn end_exports(
                 WHERE ($1::bigint IS NULL OR x.practice_number = $1) AND ($2::text IS NULL OR x.client_id = $2)
                   AND ($3::uuid IS NULL OR x.client_id IN (SELECT a.client_id FROM headgate.app a WHERE a.vendor_id = $3))
                   AND x.state IN ('accepted', 'planning', 'running', 'finishing', 'completed')
-                -- In the order in which leases are renewed, or one would wait for the other.
-                ORDER BY x.practice_number, x.export_id FOR UPDATE)
+                -- In the order in which leases are renewed, or one would wait for the other. Not for a publication under
+                -- way, which refers to the export: its worker may have vanished.
+                ORDER BY x.practice_number, x.export_id FOR NO KEY UPDATE)
          RETURNING practice_number, export_id",
         whose.practice.map(PracticeNumber::get),
         whose.client.map(ClientId::as_str),
@@ -76,7 +77,7 @@ pub(crate) async fn end_exports_beyond(
          SELECT practice_number, export_id, types, level, group_id FROM headgate.export
          WHERE ($1::bigint IS NULL OR practice_number = $1) AND client_id = $2
            AND state IN ('accepted', 'planning', 'running', 'finishing', 'completed')
-         ORDER BY practice_number, export_id FOR UPDATE",
+         ORDER BY practice_number, export_id FOR NO KEY UPDATE",
         at.map(PracticeNumber::get),
         client.as_str(),
     )
@@ -126,3 +127,6 @@ async fn tell(connection: &mut PgConnection, ended: &[(i64, String)], because: &
     }
     Ok(ended.len() as u64)
 }
+
+#[cfg(test)]
+mod tests;

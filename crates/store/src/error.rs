@@ -107,7 +107,7 @@ impl Error {
         match error {
             sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::Protocol(_) => true,
             sqlx::Error::Database(e) => e.code().is_some_and(|code| {
-                matches!(code.as_ref(), "40001" | "40P01" | "25006" | "55P03" | "57014")
+                matches!(code.as_ref(), "40001" | "40P01" | "25006" | "25P03" | "55P03" | "57014")
                     || code.starts_with("08")
                     || code.starts_with("53")
                     || code.starts_with("57P")

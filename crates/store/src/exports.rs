@@ -58,6 +58,8 @@ pub struct ClientExport {
     pub id: ExportId,
     /// The kick-off URL with its query.
     pub request_url: String,
+    /// The types that are exported.
+    pub types: BTreeSet<ResourceType>,
     /// Where it stands.
     pub state: ExportState,
     /// When it was kicked off.
@@ -133,7 +135,7 @@ impl Store {
     ) -> Result<Vec<ClientExport>> {
         let rows = sqlx::query!(
             "/* exports_of_client */
-             SELECT export_id, request_url, state, accepted_at, transaction_time, expires_at
+             SELECT export_id, request_url, types, state, accepted_at, transaction_time, expires_at
              FROM headgate.export
              WHERE practice_number = $1 AND client_id = $2
                AND state IN ('accepted', 'planning', 'running', 'finishing', 'completed', 'failed')
@@ -149,6 +151,7 @@ impl Store {
                 Ok(ClientExport {
                     id: parsed(&row.export_id, "export", "export_id")?,
                     request_url: row.request_url,
+                    types: types_of(&row.types)?,
                     state: state_of(&row.state)?,
                     accepted_at: row.accepted_at,
                     transaction_time: row.transaction_time,

@@ -1,5 +1,7 @@
 //! Published files, as the manifest lists them.
 
+use std::collections::BTreeSet;
+
 use headgate_domain::{ClientId, ExportId, PracticeNumber, ResourceType};
 
 use crate::error::{number, parsed};
@@ -63,6 +65,17 @@ pub struct FileRecord {
     pub sha256: String,
 }
 
+/// A published file as its client asks for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientFile {
+    /// In which list it stands.
+    pub kind: FileKind,
+    /// The resource type of its lines.
+    pub resource_type: String,
+    /// The types of the export that it belongs to.
+    pub types: BTreeSet<ResourceType>,
+}
+
 /// The content of an attachment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AttachmentRecord {
@@ -91,8 +104,7 @@ impl TryFrom<Row> for FileRecord {
 
     fn try_from(row: Row) -> Result<Self> {
         Ok(Self {
-            kind: FileKind::from_name(&row.kind)
-                .ok_or(Error::Inconsistent { table: "file", column: "kind" })?,
+            kind: kind_of(&row.kind)?,
             resource_type: row.resource_type,
             number: number(row.number, "file", "number")?,
             part: number(row.part, "file", "part")?,
@@ -102,6 +114,10 @@ impl TryFrom<Row> for FileRecord {
             sha256: row.sha256,
         })
     }
+}
+
+fn kind_of(name: &str) -> Result<FileKind> {
+    FileKind::from_name(name).ok_or(Error::Inconsistent { table: "file", column: "kind" })
 }
 
 impl Store {
@@ -135,16 +151,15 @@ impl Store {
         export: &ExportId,
         client: &ClientId,
         object_key: &str,
-    ) -> Result<Option<FileRecord>> {
-        let row = sqlx::query_as!(
-            Row,
-            r#"/* file_for_client */
-             SELECT f.kind, f.resource_type, f.number, f.part, f.object_key, f.resources, f.bytes, f.sha256
+    ) -> Result<Option<ClientFile>> {
+        let row = sqlx::query!(
+            "/* file_for_client */
+             SELECT f.kind, f.resource_type, e.types
              FROM headgate.file f JOIN headgate.export e USING (practice_number, export_id)
              WHERE f.practice_number = $1 AND f.export_id = $2 AND e.client_id = $3 AND f.object_key = $4
                AND f.kind <> 'attachment'
                AND (e.state = 'completed' AND (e.expires_at IS NULL OR e.expires_at > clock_timestamp())
-                    OR e.state IN ('planning', 'running', 'finishing') AND f.manifest_page IS NOT NULL)"#,
+                    OR e.state IN ('planning', 'running', 'finishing') AND f.manifest_page IS NOT NULL)",
             practice.get(),
             export.as_str(),
             client.as_str(),
@@ -152,7 +167,11 @@ impl Store {
         )
         .fetch_optional(&mut *self.at(practice).await?)
         .await?;
-        row.map(FileRecord::try_from).transpose()
+        row.map(|row| {
+            let types = row.types.iter().map(|t| parsed(t, "export", "types")).collect::<Result<_>>()?;
+            Ok(ClientFile { kind: kind_of(&row.kind)?, resource_type: row.resource_type, types })
+        })
+        .transpose()
     }
 
     /// An attachment in the newest export of this client at this practice that has it, is completed and not expired.

@@ -47,6 +47,15 @@ impl LeaseKind {
     }
 }
 
+/// What came of leases that were to be renewed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Renewed {
+    /// Renewed.
+    pub held: Vec<Uuid>,
+    /// Held by another transaction at the moment: they run on as they did, and are to be renewed soon.
+    pub busy: Vec<Uuid>,
+}
+
 /// The keeper's connection.
 #[derive(Debug)]
 pub struct Keeper {
@@ -112,39 +121,58 @@ impl Keeper {
         Ok(stopped)
     }
 
-    /// Renews the given leases; returns those that are still held. A lease that is not among them is
-    /// lost for ever.
+    /// Renews the given leases. A lease that is neither renewed nor busy is lost for ever.
+    ///
+    /// Waits for nobody: what another transaction holds at the moment, as a publication under way does, is `busy`.
     ///
     /// # Errors
     /// When the database fails: then nothing is known, and the leases run on until they expire.
-    pub async fn renew(&mut self, leases: &[(Uuid, LeaseKind)], lease: Duration) -> Result<Vec<Uuid>> {
+    pub async fn renew(&mut self, leases: &[(Uuid, LeaseKind)], lease: Duration) -> Result<Renewed> {
         let of = |wanted: fn(&LeaseKind) -> bool| -> Vec<Uuid> {
             leases.iter().filter(|(_, kind)| wanted(kind)).map(|(token, _)| *token).collect()
         };
         let shards = of(|k| matches!(k, LeaseKind::Shard { .. }));
         let steps = of(|k| matches!(k, LeaseKind::Step { .. } | LeaseKind::Purge));
         let refreshes = of(|k| matches!(k, LeaseKind::Refresh));
-        let held = sqlx::query_scalar!(
+        let rows = sqlx::query!(
             r#"/* renew */
             WITH shards AS (
-                UPDATE headgate.shard SET lease_expires_at = clock_timestamp() + $4
-                 WHERE state = 'leased' AND lease_token = ANY ($1) AND lease_expires_at > clock_timestamp()
-                RETURNING lease_token),
+                UPDATE headgate.shard s SET lease_expires_at = clock_timestamp() + $4
+                  FROM (SELECT l.practice_number, l.export_id, l.stream, l.shard FROM headgate.shard l
+                         WHERE l.state = 'leased' AND l.lease_token = ANY ($1) AND l.lease_expires_at > clock_timestamp()
+                         FOR NO KEY UPDATE SKIP LOCKED) free
+                 WHERE s.state = 'leased' AND s.lease_token = ANY ($1)
+                   AND (s.practice_number, s.export_id, s.stream, s.shard)
+                     = (free.practice_number, free.export_id, free.stream, free.shard)
+                RETURNING s.lease_token),
             steps AS (
-                UPDATE headgate.export SET lease_expires_at = clock_timestamp() + $4
-                 WHERE lease_token = ANY ($2) AND lease_expires_at > clock_timestamp()
-                   AND (practice_number, export_id) IN (
-                       -- In the order in which exports are ended, or one would wait for the other.
-                       SELECT e.practice_number, e.export_id FROM headgate.export e WHERE e.lease_token = ANY ($2)
-                        ORDER BY e.practice_number, e.export_id FOR UPDATE)
-                RETURNING lease_token),
+                UPDATE headgate.export e SET lease_expires_at = clock_timestamp() + $4
+                  FROM (SELECT l.practice_number, l.export_id FROM headgate.export l
+                         WHERE l.lease_token = ANY ($2) AND l.lease_expires_at > clock_timestamp()
+                         FOR NO KEY UPDATE SKIP LOCKED) free
+                 WHERE e.lease_token = ANY ($2)
+                   AND (e.practice_number, e.export_id) = (free.practice_number, free.export_id)
+                RETURNING e.lease_token),
             refreshes AS (
-                UPDATE headgate.source_catalog SET lease_expires_at = clock_timestamp() + $4
-                 WHERE lease_token = ANY ($3) AND lease_expires_at > clock_timestamp()
-                RETURNING lease_token)
-            SELECT lease_token AS "token!" FROM (
-                   SELECT lease_token FROM shards UNION ALL SELECT lease_token FROM steps
-                   UNION ALL SELECT lease_token FROM refreshes) held"#,
+                UPDATE headgate.source_catalog c SET lease_expires_at = clock_timestamp() + $4
+                  FROM (SELECT l.practice_number FROM headgate.source_catalog l
+                         WHERE l.lease_token = ANY ($3) AND l.lease_expires_at > clock_timestamp()
+                         FOR NO KEY UPDATE SKIP LOCKED) free
+                 WHERE c.practice_number = free.practice_number
+                RETURNING c.lease_token),
+            renewed AS (
+                SELECT lease_token FROM shards UNION ALL SELECT lease_token FROM steps
+                UNION ALL SELECT lease_token FROM refreshes)
+            -- All as they were when the statement began.
+            SELECT l.lease_token AS "token!", l.lease_token IN (SELECT r.lease_token FROM renewed r) AS "renewed!"
+              FROM (SELECT lease_token FROM headgate.shard
+                     WHERE state = 'leased' AND lease_token = ANY ($1) AND lease_expires_at > statement_timestamp()
+                    UNION ALL
+                    SELECT lease_token FROM headgate.export
+                     WHERE lease_token = ANY ($2) AND lease_expires_at > statement_timestamp()
+                    UNION ALL
+                    SELECT lease_token FROM headgate.source_catalog
+                     WHERE lease_token = ANY ($3) AND lease_expires_at > statement_timestamp()) l"#,
             &shards,
             &steps,
             &refreshes,
@@ -152,6 +180,13 @@ impl Keeper {
         )
         .fetch_all(&mut self.connection)
         .await?;
-        Ok(held)
+        let mut renewed = Renewed::default();
+        for row in rows {
+            if row.renewed { &mut renewed.held } else { &mut renewed.busy }.push(row.token);
+        }
+        Ok(renewed)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -60,7 +60,7 @@ use std::time::Duration;
 
 use sqlx::postgres::{PgPool, PgPoolOptions};
 
-pub use acquire::{Acquired, Limits, PlanLease, RefreshLease, ShardLease, StepLease};
+pub use acquire::{Acquired, Besides, Limits, PlanLease, RefreshLease, ShardLease, StepLease};
 pub use apps::{App, AppChange, AppKey, AppStatus, ConsentingPractice, NewApp, NewRefusal, Refusal};
 pub use audit::{
     Audit, AuditFilter, AuditRecord, MacState, NewSeal, SealCheck, SealProblem, SealRecord, SealedEvent,
@@ -78,13 +78,13 @@ pub use exports::{
     KickOffError, ListedFile, NewExport, ProblemSummary, ShardSummary, StreamSummary, Times, WaitLimits,
     Waiting,
 };
-pub use files::{AttachmentRecord, FileKind, FileRecord};
+pub use files::{AttachmentRecord, ClientFile, FileKind, FileRecord};
 pub use finish::FinishedTotals;
 pub use groups::{
     ExportableGroup, GroupMember, GroupRecord, GroupToMatch, Matched, MemberCounts, MemberUpload,
 };
 pub use idempotency::{Idempotency, IdempotentRecord};
-pub use leases::{Keeper, LeaseKind};
+pub use leases::{Keeper, LeaseKind, Renewed};
 pub use maintenance::{DueTask, Exhausted, Task};
 pub use manifest_pages::ManifestPage;
 pub use mapping_sets::MappingSetSummary;

@@ -8,6 +8,9 @@ use crate::acquire::{interval, practice};
 use crate::error::parsed;
 use crate::{Audit, Result, Store, audit, doorbell, shards};
 
+/// Messages that wait in the queue at most.
+const MESSAGES: i64 = 1000;
+
 /// A housekeeping task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Task {
@@ -171,7 +174,7 @@ impl Store {
                      WHERE e.state IN ('accepted', 'planning', 'running', 'finishing', 'completed')
                        AND NOT EXISTS (SELECT FROM headgate.authority a
                                         WHERE a.practice_number = e.practice_number AND a.consent_id = e.consent_id)
-                     LIMIT 500 FOR UPDATE OF e SKIP LOCKED)
+                     LIMIT 500 FOR NO KEY UPDATE OF e SKIP LOCKED)
              RETURNING practice_number, export_id",
         )
         .fetch_all(&mut *tx)
@@ -318,8 +321,8 @@ impl Store {
         Ok(tokens.rows_affected() + keys.rows_affected())
     }
 
-    /// Deletes messages and workers that the queue is done with; it has no way of its own. Returns how
-    /// many messages.
+    /// Deletes messages and workers that the queue is done with; it has no way of its own. Where nobody takes messages, the
+    /// newest stay, and workers look without being told. Returns how many messages.
     ///
     /// # Errors
     /// When the database fails.
@@ -328,9 +331,11 @@ impl Store {
         let messages = sqlx::query(
             "/* clean_queue: messages */
              DELETE FROM apalis.jobs WHERE job_type = $1
-                AND (status IN ('Done', 'Killed', 'Failed') OR run_at < now() - interval '1 hour')",
+                AND (status IN ('Done', 'Killed', 'Failed')
+                     OR id IN (SELECT j.id FROM apalis.jobs j WHERE j.job_type = $1 ORDER BY j.id DESC OFFSET $2))",
         )
         .bind(crate::QUEUE)
+        .bind(MESSAGES)
         .execute(&self.pool)
         .await?;
         sqlx::query(

@@ -50,6 +50,8 @@ pub struct Cohort {
     pub lsn: String,
     /// Margin that is taken off this database's clock for the members' stamps.
     pub margin: Duration,
+    /// Whether the source keeps tombstones: then deletions are told, or the export fails.
+    pub tombstones: bool,
     /// Whose resources are read by patient.
     pub members: Members,
 }
@@ -181,12 +183,14 @@ impl Store {
         streams: &[NewStream],
     ) -> Result<DateTime<Utc>> {
         let mut tx = self.begin().await?;
-        hold(&mut tx, lease, "accepted").await?;
         let mut time = source.horizon;
         match (&source.members, level.group_id()) {
-            (Members::Everybody, _) => {}
+            (Members::Everybody, _) => hold(&mut tx, lease, "accepted").await?,
             (Members::OfGroup, Some(group)) => {
+                // Before the export is held: an upload may keep the group for minutes, and whoever ends the export, or
+                // renews the leases of this worker, must not wait for that too.
                 let clock = cohort::lock_group(&mut tx, lease.practice, group).await?;
+                hold(&mut tx, lease, "accepted").await?;
                 let margin = chrono::TimeDelta::from_std(source.margin)
                     .map_err(|_| Error::Inconsistent { table: "config", column: "source.margin_ms" })?;
                 time = time.min(clock - margin);
@@ -195,14 +199,17 @@ impl Store {
             (Members::OfGroup, None) => {
                 return Err(Error::Inconsistent { table: "export", column: "group_id" });
             }
-            (Members::Listed(members), _) => cohort::insert_listed(&mut tx, lease, members).await?,
+            (Members::Listed(members), _) => {
+                hold(&mut tx, lease, "accepted").await?;
+                cohort::insert_listed(&mut tx, lease, members).await?;
+            }
         }
         insert_streams(&mut tx, lease, streams).await?;
         let row = sqlx::query!(
             r#"/* fix_horizon */
             UPDATE headgate.export
                SET state = 'planning', transaction_time = date_trunc('milliseconds', $3::timestamptz),
-                   source_replica = $4, source_lsn = $5, attempts = 0
+                   source_replica = $4, source_lsn = $5, source_tombstones = $6, attempts = 0
              WHERE practice_number = $1 AND export_id = $2 AND state = 'accepted'
             RETURNING transaction_time AS "transaction_time!""#,
             lease.practice.get(),
@@ -210,6 +217,7 @@ impl Store {
             time,
             source.replica,
             source.lsn,
+            source.tombstones,
         )
         .fetch_one(&mut *tx)
         .await?;
@@ -430,3 +438,6 @@ async fn insert_streams(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -36,6 +36,11 @@ impl Store {
     /// [`crate::Error::LeaseLost`]; or when the database fails.
     pub async fn purged(&self, lease: &StepLease, objects: u64) -> Result<bool> {
         let mut tx = self.begin().await?;
+        let again = was_purged(&mut tx, lease).await?;
+        if !again {
+            // Before the export is held: that may take long, and the lease is renewed meanwhile.
+            forget_patients(&mut tx, lease).await?;
+        }
         let moved = sqlx::query!(
             "/* purged */
              UPDATE headgate.export
@@ -52,9 +57,8 @@ impl Store {
         if moved.rows_affected() != 1 {
             return Err(crate::Error::LeaseLost);
         }
-        let again = was_purged(&mut tx, lease).await?;
         if !again {
-            forget_patients(&mut tx, lease).await?;
+            forget_request(&mut tx, lease).await?;
         }
         if !again || objects > 0 {
             let fact = Audit::new("headgate", "export.purged")
@@ -121,16 +125,6 @@ async fn forget_patients(connection: &mut PgConnection, lease: &StepLease) -> Re
     )
     .execute(&mut *connection)
     .await?;
-    // Filters may name patients, in the URL as well.
-    sqlx::query!(
-        "/* forget_patients: export */
-         UPDATE headgate.export SET selection = '{}', request_url = split_part(request_url, '?', 1)
-          WHERE practice_number = $1 AND export_id = $2",
-        practice,
-        export,
-    )
-    .execute(&mut *connection)
-    .await?;
     sqlx::query!(
         "/* forget_patients: shards */
          UPDATE headgate.shard SET slice = '{}', cursor = NULL WHERE practice_number = $1 AND export_id = $2",
@@ -149,3 +143,20 @@ async fn forget_patients(connection: &mut PgConnection, lease: &StepLease) -> Re
     .await?;
     Ok(())
 }
+
+/// Filters may name patients, in the URL as well.
+async fn forget_request(connection: &mut PgConnection, lease: &StepLease) -> Result<()> {
+    sqlx::query!(
+        "/* forget_request */
+         UPDATE headgate.export SET selection = '{}', request_url = split_part(request_url, '?', 1)
+          WHERE practice_number = $1 AND export_id = $2",
+        lease.practice.get(),
+        lease.export.as_str(),
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -48,6 +48,25 @@ impl Store {
         Ok(())
     }
 
+    /// Gives a lease back as if it had not been taken.
+    ///
+    /// # Errors
+    /// When the database fails. A lease that is lost already is fine.
+    pub async fn release_refresh(&self, lease: &RefreshLease) -> Result<()> {
+        sqlx::query!(
+            "/* release_refresh */
+             UPDATE headgate.source_catalog
+                SET attempts = greatest(attempts - 1, 0),
+                    lease_token = NULL, lease_expires_at = NULL, lease_worker = NULL
+              WHERE practice_number = $1 AND lease_token = $2",
+            lease.practice.get(),
+            lease.token,
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
     /// Notes why a source could not be read, and when to try again. The catalogue of before stays.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use headgate_local::postgres::{Cluster, Options};
 use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
-use crate::{Acquired, Audit, Limits, StepLease, Store};
+use crate::{Acquired, Audit, Besides, Limits, StepLease, Store};
 
 pub(crate) struct Scene {
     cluster: Cluster,
@@ -126,7 +126,7 @@ impl Scene {
     }
 
     pub(crate) async fn take_step(&self) -> Option<Acquired> {
-        self.store.acquire_step(Uuid::new_v4(), &Self::limits(), true).await.unwrap()
+        self.store.acquire_step(Uuid::new_v4(), &Self::limits(), Besides::ALL).await.unwrap()
     }
 
     pub(crate) async fn take_plan(&self) -> StepLease {

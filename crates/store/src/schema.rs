@@ -5,7 +5,7 @@ use crate::{Error, Result, Store};
 /// Schema versions that this program works with. Besides, it works with the next one: a migration only adds, and what it
 /// makes superfluous is removed by the one after it, so that the programs of two versions run side by side while the newer
 /// is rolled out.
-pub const SUPPORTED_SCHEMA_VERSIONS: [i64; 1] = [8];
+pub const SUPPORTED_SCHEMA_VERSIONS: [i64; 1] = [9];
 
 /// The version that `headgate migrate` of this program brings a database to.
 pub const NEWEST_SCHEMA_VERSION: i64 = SUPPORTED_SCHEMA_VERSIONS[SUPPORTED_SCHEMA_VERSIONS.len() - 1];

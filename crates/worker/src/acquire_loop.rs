@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use headgate_metrics::lifecycle;
-use headgate_store::{Acquired, LeaseKind, ShardLease, StepLease, within};
+use headgate_store::{Acquired, Besides, LeaseKind, ShardLease, StepLease, within};
 use rand::Rng;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio_util::sync::CancellationToken;
@@ -73,12 +73,18 @@ async fn acquired<T>(
 
 async fn take_step(context: &Arc<Context>, tasks: &TaskTracker) -> headgate_store::Result<bool> {
     let Ok(hand) = Arc::clone(&context.hands.steps).try_acquire_owned() else { return Ok(false) };
-    let refresher = Arc::clone(&context.hands.refreshes).try_acquire_owned().ok();
+    let beside = Arc::clone(&context.hands.besides).try_acquire_owned().ok();
+    let purger = Arc::clone(&context.hands.purges).try_acquire_owned().ok();
+    let besides = Besides { refresh: beside.is_some(), purge: beside.is_some() && purger.is_some() };
     let (limits, since) = (context.limits(), Instant::now());
-    let asked = context.store.acquire_step(context.worker, &limits, refresher.is_some());
+    let asked = context.store.acquire_step(context.worker, &limits, besides);
     let Some(step) = acquired(context, limits.patience(), asked).await? else { return Ok(false) };
-    let refresher = refresher.filter(|_| matches!(step, Acquired::Refresh(_)));
-    let hand = Hand { permits: Some((hand, refresher)), wake: Arc::clone(&context.wake) };
+    let permits = match step {
+        Acquired::Plan(_) | Acquired::Finish(_) => vec![hand],
+        Acquired::Refresh(_) => [Some(hand), beside].into_iter().flatten().collect(),
+        Acquired::Purge(_) => [Some(hand), beside, purger].into_iter().flatten().collect(),
+    };
+    let hand = Hand { permits, wake: Arc::clone(&context.wake) };
     let context = Arc::clone(context);
     tasks.spawn(async move {
         run_step(&context, step, since).await;
@@ -92,7 +98,7 @@ async fn take_shard(context: &Arc<Context>, tasks: &TaskTracker) -> headgate_sto
     let (limits, since) = (context.limits(), Instant::now());
     let asked = context.store.acquire_shard(context.worker, &limits);
     let Some(lease) = acquired(context, limits.patience(), asked).await? else { return Ok(false) };
-    let hand = Hand { permits: Some((hand, None)), wake: Arc::clone(&context.wake) };
+    let hand = Hand { permits: vec![hand], wake: Arc::clone(&context.wake) };
     let context = Arc::clone(context);
     tasks.spawn(async move {
         run_shard(&context, lease, since).await;
@@ -103,14 +109,14 @@ async fn take_shard(context: &Arc<Context>, tasks: &TaskTracker) -> headgate_sto
 
 /// A free hand that, once put down, looks for work again: what just ended may have made more runnable.
 struct Hand {
-    permits: Option<(OwnedSemaphorePermit, Option<OwnedSemaphorePermit>)>,
+    permits: Vec<OwnedSemaphorePermit>,
     wake: Arc<Notify>,
 }
 
 impl Drop for Hand {
     fn drop(&mut self) {
         // First free, then told: whoever is woken must find it.
-        drop(self.permits.take());
+        self.permits.clear();
         self.wake.notify_one();
     }
 }
@@ -138,27 +144,49 @@ async fn run_step(context: &Arc<Context>, step: Acquired, acquired: Instant) {
         Acquired::Purge(lease) => {
             let kept = context.keeper.keep(lease.token, LeaseKind::Purge, acquired);
             let span = trace::later("purge", &lease);
-            let result = guarded(Box::pin(purge::run(Arc::clone(context), lease.clone())), span).await;
+            let work = unless_drained(Arc::clone(context), purge::run(Arc::clone(context), lease.clone()));
             // Purging is never given up: somebody's data are still there.
-            if let Err(error) = result {
-                lifecycle::SWEEPS.add(1, &[("result", "failed".into())]);
-                tracing::warn!(practice = %lease.practice, export = %lease.export, %error, "purge failed, will be retried");
-                release_step(context, &lease, rest(lease.attempts), false).await;
+            match guarded(Box::pin(work), span).await {
+                Ok(Ended::Done) => {}
+                Ok(Ended::Drained) => release_step(context, &lease, Duration::ZERO, true).await,
+                Err(error) => {
+                    lifecycle::SWEEPS.add(1, &[("result", "failed".into())]);
+                    tracing::warn!(practice = %lease.practice, export = %lease.export, %error, "purge failed, will be retried");
+                    release_step(context, &lease, rest(lease.attempts), false).await;
+                }
             }
             drop(kept);
         }
         Acquired::Refresh(lease) => {
             let kept = context.keeper.keep(lease.token, LeaseKind::Refresh, acquired);
             let span = trace::refresh(&lease);
-            let result = guarded(Box::pin(refresh::run(Arc::clone(context), lease.clone())), span).await;
-            if let Err(error) = result {
-                tracing::warn!(practice = %lease.practice, %error, "the source could not be read, will be retried");
-                let text = error.to_string();
-                let failed = context.store.refresh_failed(&lease, &text, rest(lease.attempts));
-                log_unsettled("refresh", answered(context, failed).await);
+            let work = unless_drained(Arc::clone(context), refresh::run(Arc::clone(context), lease.clone()));
+            match guarded(Box::pin(work), span).await {
+                Ok(Ended::Done) => {}
+                Ok(Ended::Drained) => {
+                    log_unsettled("refresh", answered(context, context.store.release_refresh(&lease)).await);
+                }
+                Err(error) => {
+                    tracing::warn!(practice = %lease.practice, %error, "the source could not be read, will be retried");
+                    let text = error.to_string();
+                    let failed = context.store.refresh_failed(&lease, &text, rest(lease.attempts));
+                    log_unsettled("refresh", answered(context, failed).await);
+                }
             }
             drop(kept);
         }
+    }
+}
+
+/// Work that can be left at any moment, and is when the worker drains: it may wait for others for long.
+async fn unless_drained(
+    context: Arc<Context>,
+    work: impl Future<Output = Result<Ended, Error>>,
+) -> Result<Ended, Error> {
+    tokio::select! {
+        biased;
+        () = context.drain.cancelled() => Ok(Ended::Drained),
+        ended = work => ended,
     }
 }
 

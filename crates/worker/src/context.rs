@@ -17,9 +17,11 @@ use crate::sources::Sources;
 #[derive(Debug)]
 pub struct Hands {
     pub steps: Arc<Semaphore>,
-    /// Those among the steps that may refresh: never all, or practices whose databases do not answer would keep the exports
-    /// of the others from being planned.
-    pub refreshes: Arc<Semaphore>,
+    /// Those among the steps that may refresh or purge: never all, or practices whose databases do not answer, or a bucket
+    /// that refuses to delete, would keep exports from being planned and finished.
+    pub besides: Arc<Semaphore>,
+    /// Those among them that may purge: half of all steps, so that refreshes have some too.
+    pub purges: Arc<Semaphore>,
     pub shards: Arc<Semaphore>,
 }
 
@@ -27,7 +29,8 @@ impl Hands {
     fn new(steps: usize, shards: usize) -> Self {
         Self {
             steps: Arc::new(Semaphore::new(steps)),
-            refreshes: Arc::new(Semaphore::new(steps.saturating_sub(1).max(1))),
+            besides: Arc::new(Semaphore::new(steps.saturating_sub(1).max(1))),
+            purges: Arc::new(Semaphore::new((steps / 2).max(1))),
             shards: Arc::new(Semaphore::new(shards)),
         }
     }

@@ -43,8 +43,10 @@ pub enum Error {
     /// A stream gave a file of another kind: a mistake of this program.
     #[error("a stream gave a file of another kind")]
     WrongFile,
-    /// The source keeps tombstones that cannot be read.
-    #[error("the source's relation tombstone cannot be read, so what was deleted cannot be told")]
+    /// The source keeps tombstones that cannot be read, or are not there any more.
+    #[error(
+        "the source's relation tombstone cannot be read, or is gone since the export began, so what was deleted cannot be told"
+    )]
     Tombstones,
     /// A thread could not be started.
     #[error("the lease keeper could not be started")]

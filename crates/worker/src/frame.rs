@@ -75,6 +75,8 @@ pub struct Framer {
     resume: Resume,
     open: Option<OpenFile>,
     problems: BTreeMap<Reason, u64>,
+    /// Those of the row at hand. They belong to the file that holds the row, and a file may end just before it.
+    of_row: BTreeMap<Reason, u64>,
     compacted: Vec<u8>,
     /// What is exported of a line, where that is not the line.
     scratch: Vec<u8>,
@@ -115,6 +117,7 @@ impl Framer {
             resume: frame.resume,
             open: None,
             problems: BTreeMap::new(),
+            of_row: BTreeMap::new(),
             compacted: Vec::new(),
             scratch: Vec::new(),
             longest: 0,
@@ -165,7 +168,10 @@ impl Framer {
         let result = match taken {
             Ok(Part::Whole) => self.add(line, before, after).await,
             Ok(Part::Reduced) => self.add(&scratch, before, after).await,
-            Ok(Part::Nothing) => Ok(()),
+            Ok(Part::Nothing) => {
+                self.count_row();
+                Ok(())
+            }
             Err(Unreadable) => {
                 self.pass_over(Reason::InvalidJson);
                 Ok(())
@@ -184,6 +190,7 @@ impl Framer {
         file.body.extend_from_slice(line);
         file.body.push(b'\n');
         file.take_in(1);
+        self.count_row();
         self.close_if_full(after).await
     }
 
@@ -213,7 +220,7 @@ impl Framer {
             };
             match taken {
                 Ok(there) => resources += u32::from(there),
-                Err(reason) => *self.problems.entry(reason).or_default() += 1,
+                Err(reason) => *self.of_row.entry(reason).or_default() += 1,
             }
         }
         let bytes = file.body.len() - start;
@@ -229,12 +236,21 @@ impl Framer {
         }
         file.take_in(resources);
         self.open = Some(file);
+        self.count_row();
         self.close_if_full(after).await?;
         Ok(bytes)
     }
 
     fn pass_over(&mut self, reason: Reason) {
         *self.problems.entry(reason).or_default() += 1;
+    }
+
+    /// Counts what was passed over of the row that is now in the open file.
+    fn count_row(&mut self) {
+        let unserved = self.select.take_unserved().filter(|(_, links)| *links > 0);
+        for (reason, times) in std::mem::take(&mut self.of_row).into_iter().chain(unserved) {
+            *self.problems.entry(reason).or_default() += times;
+        }
     }
 
     async fn close_if_full(&mut self, after: &Cursor) -> Result<(), Closed> {
@@ -274,9 +290,7 @@ impl Framer {
     }
 
     fn take_problems(&mut self) -> Vec<NewProblem> {
-        let mut problems = std::mem::take(&mut self.problems);
-        problems.extend(self.select.take_unserved());
-        Reason::problems(problems)
+        Reason::problems(std::mem::take(&mut self.problems))
     }
 }
 

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use headgate_metrics::shards::LEASE_LOST;
-use headgate_store::{Keeper, LeaseKind, Store};
+use headgate_store::{Keeper, LeaseKind, Renewed, Store};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -208,21 +208,26 @@ async fn tick(
     if !leases.is_empty() && renewed_at.elapsed() >= lease / 3 {
         let asked_at = Instant::now();
         // Stopped ones as well: while their last uploads go on, nobody may think that it is quiet.
-        let kept = keeper.renew(&leases, lease).await?;
-        *renewed_at = asked_at;
-        note_renewed(held, &leases, &kept, asked_at);
+        let renewed = keeper.renew(&leases, lease).await?;
+        note_renewed(held, &leases, &renewed, asked_at);
+        // Otherwise the next tick tries again.
+        if renewed.busy.is_empty() {
+            *renewed_at = asked_at;
+        }
     }
     Ok(())
 }
 
 /// Notes which leases were renewed. The others are lost, but for those whose work was told to end: a step that was stopped
 /// has no lease any more.
-fn note_renewed(held: &Register, leases: &[(Uuid, LeaseKind)], kept: &[Uuid], asked_at: Instant) {
+fn note_renewed(held: &Register, leases: &[(Uuid, LeaseKind)], renewed: &Renewed, asked_at: Instant) {
     for (token, _) in leases {
-        if !kept.contains(token) {
+        if renewed.held.contains(token) {
+            if let Some(h) = lock(held).get_mut(token) {
+                h.sure_at = asked_at;
+            }
+        } else if !renewed.busy.contains(token) {
             lose(held, *token, "it is not ours any more");
-        } else if let Some(h) = lock(held).get_mut(token) {
-            h.sure_at = asked_at;
         }
     }
 }
@@ -309,7 +314,8 @@ mod tests {
         let [renewed, stopped, taken, forgotten] = tokens.map(|t| keeper.keep(t, LeaseKind::Purge, now));
         let leases = tokens.map(|token| (token, LeaseKind::Purge));
         cancel(&keeper.held, stopped.token, "its export was stopped");
-        note_renewed(&keeper.held, &leases, &[renewed.token, forgotten.token], now);
+        let answer = Renewed { held: vec![renewed.token, forgotten.token], busy: Vec::new() };
+        note_renewed(&keeper.held, &leases, &answer, now);
         let lost = |kept: &Kept| kept.lost.load(Ordering::Relaxed);
         assert!(!renewed.stop.is_cancelled() && !lost(&renewed));
         assert!(stopped.stop.is_cancelled() && !lost(&stopped));

@@ -50,36 +50,40 @@ enum PlanCursor {
 
 /// Plans an export until every shard is known, `stop` is cancelled or the worker drains.
 pub async fn run(context: Arc<Context>, lease: PlanLease, stop: CancellationToken) -> Result<Ended, Error> {
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => return Ok(Ended::Drained),
+        () = context.drain.cancelled() => return Ok(Ended::Drained),
+        planned = plan(&context, &lease) => if !planned? { return Ok(Ended::Drained) },
+    }
+    ask::control(context.store.finish_planning(&lease)).await?;
+    Ok(Ended::Done)
+}
+
+/// Goes on where planning is; `false` when the rest has to wait for shards that may refer to more.
+async fn plan(context: &Context, lease: &PlanLease) -> Result<bool, Error> {
     let binding = ask::control(context.store.source_binding(lease.practice)).await?;
     let binding = binding.filter(|b| !b.suspended).ok_or(Error::NoPractice)?;
     let source = context.sources.get(&binding)?;
-    let mut state = ask::control(context.store.plan_state(&lease)).await?;
+    let mut state = ask::control(context.store.plan_state(lease)).await?;
     if state.transaction_time.is_none() {
-        fix_horizon(&context, &lease, &binding, &source, &state).await?;
-        state = ask::control(context.store.plan_state(&lease)).await?;
+        fix_horizon(context, lease, &binding, &source, &state).await?;
+        state = ask::control(context.store.plan_state(lease)).await?;
     }
     let marker = Marker {
         replica: state.source_replica.unwrap_or_default(),
         lsn: state.source_lsn.clone().unwrap_or_default(),
     };
     let planner = Planner {
-        context: &context,
-        lease: &lease,
+        context,
+        lease,
         source: &source,
         marker,
         binding: &binding,
         since: state.since,
         until: state.selection.until,
     };
-    let walk = planner.walk();
-    tokio::select! {
-        biased;
-        () = stop.cancelled() => return Ok(Ended::Drained),
-        () = context.drain.cancelled() => return Ok(Ended::Drained),
-        planned = walk => if !planned? { return Ok(Ended::Drained) },
-    }
-    ask::control(context.store.finish_planning(&lease)).await?;
-    Ok(Ended::Done)
+    planner.walk().await
 }
 
 /// Asks the source for its horizon before anything is read, and writes it down with cohort and streams.
@@ -114,6 +118,8 @@ async fn fix_horizon(
         replica: horizon.marker.replica,
         lsn: horizon.marker.lsn,
         margin: context.config.source.margin,
+        tombstones: catalog.tombstone
+            || catalog.unusable.iter().any(|unusable| unusable.relation == "tombstone"),
     };
     let time = ask::control(context.store.fix_horizon(lease, &state.level, &cohort, &streams)).await?;
     tracing::info!(practice = %lease.practice, export = %lease.export, transaction_time = %time, "transactionTime is fixed");

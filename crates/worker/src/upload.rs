@@ -117,10 +117,11 @@ async fn store(
         }
         match sent {
             Ok(()) => return Ok(()),
-            Err(error) if error.is_transient() && attempt < ATTEMPTS => {
+            // Whoever drains leaves the rest to others.
+            Err(error) if error.is_transient() && attempt < ATTEMPTS && !context.drain.is_cancelled() => {
                 storage::RETRIES.add(1, &[]);
                 tracing::warn!(attempt, %error, "an upload is repeated");
-                tokio::time::sleep(rest(attempt)).await;
+                let _drained = tokio::time::timeout(rest(attempt), context.drain.cancelled()).await;
                 attempt += 1;
             }
             Err(error) => return Err(error.into()),

@@ -72,6 +72,33 @@ fn what_is_there_again_is_in_the_output_and_not_called_deleted() -> Result<()> {
 }
 
 #[test]
+fn what_is_deleted_again_after_the_time_of_an_export_is_told_now_unless_the_next_one_tells_it() -> Result<()>
+{
+    play(async |stage| {
+        let (practice, client, time) = exported(stage).await?;
+        // Each was deleted after `time`, and will be once more: hr-ada as ada's, whom both groups of patients below hold,
+        // hr-eve as bob's, whom none holds.
+        for (id, later) in [("hr-ada", "ada"), ("hr-eve", "bob")] {
+            practice.delete("Observation", id).await?;
+            let again = format!(
+                "INSERT INTO fhir_export.tombstone
+                 VALUES ('Observation', '{id}', '{later}', clock_timestamp() + interval '1 hour')"
+            );
+            sql(&practice, &again).await?;
+        }
+        let got = export(&client, &group(), &[("_since", &time)]).await?;
+        ensure!(got.deleted()? == ["Observation/hr-eve"], "{:?}", got.deleted()?);
+        let list = [patient("ada"), patient("eve"), instant("_since", &time)];
+        let got = export_by_post(&client, &Level::Patient, &list).await?;
+        ensure!(got.deleted()? == ["Observation/hr-eve"], "{:?}", got.deleted()?);
+        // Who asks for everybody is told of both by the next export.
+        let got = export(&client, &Level::Patient, &[("_since", &time)]).await?;
+        ensure!(got.deleted()?.is_empty(), "{:?}", got.deleted()?);
+        Ok(())
+    })
+}
+
+#[test]
 fn only_deletions_that_the_request_is_about_are_told() -> Result<()> {
     play(async |stage| {
         let (practice, client, time) = exported(stage).await?;

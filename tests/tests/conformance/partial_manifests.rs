@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use headgate_testkit::serde_json::{Value, json};
 use headgate_testkit::{Answer, BulkClient, Level};
 
-use crate::requests::{absolute, entries, refusal};
+use crate::requests::{PAUSE, absolute, entries, refusal};
 use crate::stage::{Lock, eventually, play};
 
 const PARTIAL: (&str, &str) = ("allowPartialManifests", "true");
@@ -38,13 +38,18 @@ async fn page(client: &BulkClient, url: &str) -> Result<(Answer, Value)> {
     let mut found = None;
     eventually("there is a manifest", async || {
         let answer = client.poll(url).await?;
+        if answer.status == 429 {
+            return Ok(false);
+        }
         ensure!([200, 202].contains(&answer.status), "{}: {}", answer.status, answer.text());
         if !answer.body.is_empty() {
             ensure!(answer.header("content-type") == Some("application/json"), "{:?}", answer.headers);
             let manifest = answer.json()?;
             found = Some((answer, manifest));
+            return Ok(true);
         }
-        Ok(found.is_some())
+        tokio::time::sleep(PAUSE).await;
+        Ok(false)
     })
     .await?;
     found.context("no manifest")

@@ -1,6 +1,7 @@
 //! Requests as the guide and its clients write them, and what tests ask of the answers.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use headgate_testkit::reqwest::{Method, Url};
@@ -15,6 +16,13 @@ pub const ACCEPT: (&str, &str) = ("Accept", "application/fhir+json");
 pub const PREFER: (&str, &str) = ("Prefer", "respond-async");
 pub const LENIENT: (&str, &str) = ("Prefer", "respond-async, handling=lenient");
 pub const SEPARATE: (&str, &str) = ("Prefer", "respond-async, separate-export-status");
+
+/// A pause between polls of one export that a test repeats. Polls are counted: without it a long wait would use up
+/// those that come after it.
+pub const PAUSE: Duration = Duration::from_millis(200);
+
+/// Surely less than the age at which the stage tells that an export is complete.
+const YOUNG: Duration = Duration::from_millis(300);
 
 /// The three levels, the last with the group of the stage.
 pub fn levels() -> [Level; 3] {
@@ -82,6 +90,26 @@ pub async fn get_lenient(client: &BulkClient, level: &Level, query: &[(&str, &st
 pub fn status_url(answer: Answer) -> Result<String> {
     let answer = answer.expect(202)?;
     answer.header("content-location").map(str::to_owned).context("202 without Content-Location")
+}
+
+/// Kicks off and polls at once: the polling URL, and the answer, which has to be that of an export in progress. Where
+/// the machine stalled in between, the export may be complete by right; then another one is kicked off.
+pub async fn first_poll(
+    client: &BulkClient,
+    kick_off: impl AsyncFn() -> Result<Answer>,
+) -> Result<(String, Answer)> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let begun = Instant::now();
+        let url = status_url(kick_off().await?)?;
+        let answer = client.poll(&url).await?;
+        // Only who has to come again is told when.
+        let in_progress = answer.header("retry-after").is_some();
+        if in_progress || begun.elapsed() < YOUNG || tries == 5 {
+            return Ok((url, answer));
+        }
+    }
 }
 
 /// A completed export, downloaded.

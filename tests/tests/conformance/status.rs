@@ -7,7 +7,8 @@ use headgate_testkit::sqlx::types::chrono::{DateTime, Utc};
 use headgate_testkit::{Answer, BulkClient, Level, Practice};
 
 use crate::requests::{
-    ACCEPT, SEPARATE, absolute, entries, export, export_by_post, finish, refusal, status_url, string, url_of,
+    ACCEPT, PAUSE, SEPARATE, absolute, entries, export, export_by_post, finish, first_poll, refusal,
+    status_url, string, url_of,
 };
 use crate::stage::{ALL, Lock, Stage, eventually, play, sql};
 
@@ -17,8 +18,9 @@ fn a_poll_of_a_running_export_is_202_with_progress_and_whole_seconds_to_wait() -
         let client = stage.client(&stage.clinic).await?;
         for level in [Level::System, Level::Patient] {
             // However small an export is, it is not complete at once.
-            let url = client.start(&level, &[("_type", "Location")]).await?;
-            let answer = client.poll(&url).await?.expect(202)?;
+            let kick_off = async || client.kick_off(&level, &[("_type", "Location")]).await;
+            let (url, answer) = first_poll(&client, kick_off).await?;
+            let answer = answer.expect(202)?;
             ensure!(answer.body.is_empty(), "{}", answer.text());
             let seconds: u64 = answer.header("retry-after").context("no Retry-After")?.parse()?;
             ensure!((1..=60).contains(&seconds), "{seconds}");
@@ -182,8 +184,9 @@ async fn broken(stage: &Stage) -> Result<(Practice, BulkClient)> {
 async fn until(client: &BulkClient, url: &str, done: impl Fn(&Answer) -> bool) -> Result<Answer> {
     let mut last = client.poll(url).await?;
     eventually("the export has ended", async || {
+        tokio::time::sleep(PAUSE).await;
         last = client.poll(url).await?;
-        Ok(done(&last))
+        Ok(last.status != 429 && done(&last))
     })
     .await?;
     Ok(last)
@@ -219,8 +222,9 @@ fn with_separate_export_status_polls_are_200_and_the_status_stands_in_a_header()
     play(async |stage| {
         let client = stage.client(&stage.clinic).await?;
         let headers = [ACCEPT, SEPARATE];
-        let url = status_url(client.kick_off_with(&Level::Patient, &[], &headers).await?)?;
-        let running = client.poll(&url).await?.expect(200)?;
+        let kick_off = async || client.kick_off_with(&Level::Patient, &[], &headers).await;
+        let (url, running) = first_poll(&client, kick_off).await?;
+        let running = running.expect(200)?;
         ensure!(running.header("x-export-status") == Some("202"), "{:?}", running.headers);
         ensure!(running.body.is_empty() && running.header("retry-after").is_some(), "{}", running.text());
         let over = |answer: &Answer| answer.header("x-export-status") != Some("202");
@@ -238,8 +242,8 @@ fn with_separate_export_status_polls_are_200_and_the_status_stands_in_a_header()
         ensure!(failed.json()?["resourceType"] == "OperationOutcome", "{}", failed.text());
 
         // Others are not told apart: the poll itself tells.
-        let url = client.start(&Level::Patient, &[]).await?;
-        let plain = client.poll(&url).await?.expect(202)?;
+        let (_, plain) = first_poll(&client, async || client.kick_off(&Level::Patient, &[]).await).await?;
+        let plain = plain.expect(202)?;
         ensure!(plain.header("x-export-status").is_none(), "{:?}", plain.headers);
         Ok(())
     })
@@ -366,6 +370,36 @@ fn a_client_finds_the_polling_urls_of_its_own_exports() -> Result<()> {
         ensure!(entries(&none.json()?, "exports")?.is_empty(), "{}", none.text());
         let nobody = client.with_token("x").request(Method::GET, "fhir-services/$export-status");
         refusal(&Answer::to(nobody).await?, 401)?;
+        Ok(())
+    })
+}
+
+#[test]
+fn an_export_is_not_listed_to_a_token_that_does_not_cover_every_type_of_it() -> Result<()> {
+    play(async |stage| {
+        let (app, client) = stage.app_and_client(&stage.clinic).await?;
+        let both = client.start(&Level::Patient, &[("_type", "Patient,Observation")]).await?;
+        let one = client.start(&Level::Patient, &[("_type", "Patient")]).await?;
+        client.wait_complete(&both).await?;
+        client.wait_complete(&one).await?;
+        for (scopes, expected) in [
+            (ALL, vec![one.as_str(), both.as_str()]),
+            ("system/Patient.rs system/Observation.rs", vec![one.as_str(), both.as_str()]),
+            ("system/Patient.rs", vec![one.as_str()]),
+            ("system/Location.rs", vec![]),
+        ] {
+            let bearer = client.with_token(stage.app.token(&stage.clinic, &app, scopes).await?);
+            let list = Answer::to(bearer.request(Method::GET, "fhir-services/$export-status")).await?;
+            let list = list.expect(200)?.json()?;
+            let urls: Vec<&str> =
+                entries(&list, "exports")?.iter().filter_map(|e| e["statusUrl"].as_str()).collect();
+            ensure!(urls == expected, "{scopes}: {list}");
+            // What is listed can be polled, and nothing else.
+            for url in [&one, &both] {
+                let status = if expected.contains(&url.as_str()) { 200 } else { 403 };
+                bearer.poll(url).await?.expect(status)?;
+            }
+        }
         Ok(())
     })
 }

@@ -118,6 +118,38 @@ fn files_of_errors_need_a_token_of_the_client_too() -> Result<()> {
 }
 
 #[test]
+fn files_of_deletions_and_errors_need_a_token_that_covers_every_type_of_their_export() -> Result<()> {
+    play(async |stage| {
+        let (practice, app, client, first) = exported(stage).await?;
+        let time = first.manifest["transactionTime"].as_str().context("no transactionTime")?;
+        practice.delete("Observation", "hr-ada").await?;
+        let query = [("_since", time), ("_type", "Patient,Observation"), ("_unknown", "x")];
+        let got = finish(&client, get_lenient(&client, &Level::Patient, &query).await?).await?;
+        ensure!(got.deleted()? == ["Observation/hr-ada"], "{:?}", got.deleted()?);
+        ensure!(got.told()?.contains("_unknown"), "{}", got.told()?);
+        let token = async |scopes: &str| stage.app.token(&practice, &app, scopes).await;
+        let enough = client.with_token(token("system/Patient.rs system/Observation.rs").await?);
+        for scopes in ["system/Patient.rs", "system/Location.rs"] {
+            let narrow = client.with_token(token(scopes).await?);
+            let polled = refusal(&narrow.poll(&got.status_url).await?, 403)?;
+            for list in ["deleted", "error"] {
+                let url =
+                    got.manifest[list][0]["url"].as_str().with_context(|| format!("no file: {list}"))?;
+                let refused = refusal(&Answer::to(narrow.request(Method::GET, url)).await?, 403)?;
+                ensure!(refused == polled, "{scopes}, {list}: {refused}\npoll: {polled}");
+                for method in [Method::GET, Method::HEAD] {
+                    let refused = Answer::to(narrow.request(method.clone(), url)).await?.expect(403)?;
+                    let challenge = refused.header("www-authenticate").context("no challenge")?;
+                    ensure!(challenge.contains("system/Observation.rs"), "{scopes}, {list}: {challenge}");
+                    Answer::to(enough.request(method, url)).await?.expect(307)?;
+                }
+            }
+        }
+        Ok(())
+    })
+}
+
+#[test]
 fn files_of_a_deleted_export_and_of_a_revoked_consent_are_gone_at_once() -> Result<()> {
     play(async |stage| {
         let (practice, app, client, got) = exported(stage).await?;

@@ -304,9 +304,11 @@ async fn urls_at_which_nothing_can_be_had_are_told_in_the_error_file() -> Result
 
 #[tokio::test]
 async fn a_worker_killed_among_attachments_is_replaced_and_each_is_there_once() -> Result<()> {
-    // The documents are one file, so that all of their attachments become known at once.
+    // The documents are one file, so that all of their attachments become known at once. No lease but that of the killed
+    // worker is to end.
     let settings = options().set("worker.shards", 2).set("worker.publish_files", 1);
-    let mut world = world(settings.set("worker.publish_interval_ms", 10)).await?;
+    let settings = settings.set("worker.publish_interval_ms", 10).set("lease.duration_s", 10);
+    let mut world = world(settings).await?;
     world
         .source(
             "INSERT INTO fhir_export.binary

@@ -5,7 +5,7 @@ use headgate_testkit::{Answer, Level, sqlx};
 use serde_json::Value;
 
 use crate::gate::Gate;
-use crate::world::{World, eventually, small_files};
+use crate::world::{World, small_files};
 
 /// A world with 100 Observations, whose worker stands before the 51st with some files published.
 async fn mid_shard() -> Result<(World, Gate, String)> {
@@ -156,13 +156,9 @@ async fn an_export_that_cannot_be_done_answers_500_with_the_reason_and_leaves_no
         )
         .await?;
     let status_url = world.start(&Level::System, &[]).await?;
-    let mut answer = None;
-    eventually("the export has failed", async || {
-        answer = Some(world.client.poll(&status_url).await?).filter(|answer| answer.status != 202);
-        Ok(answer.is_some())
-    })
-    .await?;
-    let outcome: Value = answer.expect("it was waited for").expect(500)?.json()?;
+    // Not found out by polling: who polls that often is told to wait.
+    world.until("the export has failed", "SELECT bool_and(state = 'failed') FROM headgate.export").await?;
+    let outcome: Value = world.client.poll(&status_url).await?.expect(500)?.json()?;
     assert_eq!(outcome["resourceType"], "OperationOutcome");
     let text = outcome.to_string();
     assert!(text.contains("same page_key and id") && !text.contains("o-066"), "{text}");

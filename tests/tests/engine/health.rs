@@ -83,10 +83,18 @@ async fn while_it_drains_a_process_is_alive_and_not_ready_and_answers_what_is_un
          Content-Type: application/x-www-form-urlencoded\r\n\r\na"
     );
     slow.write_all(head.as_bytes()).await?;
-    // The request must have been begun before the signal comes.
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    app.api().signal("TERM")?;
     let private = app.api().private_port();
+    // The request must have been begun before the signal comes.
+    eventually("the request's head was read", async || {
+        let metrics =
+            app.http().get(format!("http://127.0.0.1:{private}/metrics")).send().await?.text().await?;
+        let active = |line: &str| {
+            line.starts_with("http_server_active_requests{") && line.contains("listener=\"public\"")
+        };
+        Ok(metrics.lines().any(|line| active(line) && line.ends_with(" 1")))
+    })
+    .await?;
+    app.api().signal("TERM")?;
     let process_answers = async |path: &str| -> Result<(u16, String)> {
         let answer = app.http().get(format!("http://127.0.0.1:{private}{path}")).send().await?;
         Ok((answer.status().as_u16(), answer.text().await?))

@@ -15,6 +15,7 @@ mod late_writers;
 mod levels;
 mod operations;
 mod orphans;
+mod other_source;
 mod privacy;
 mod properties;
 mod relay;

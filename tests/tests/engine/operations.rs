@@ -355,8 +355,12 @@ async fn what_is_stuck_is_told_with_its_failure_and_when_it_is_tried_again() -> 
     };
     eventually("a shard is told to have failed", broken).await?;
 
-    // A worker that died with a lease in its hand.
+    // A worker that died with a lease in its hand: of shards, and of nothing else. A refresh may have been under way too, and
+    // its lease lasts for longer than this test waits.
     world.app.worker(0).kill()?;
+    world
+        .control("UPDATE headgate.source_catalog SET lease_token = NULL, lease_expires_at = NULL, lease_worker = NULL")
+        .await?;
     world
         .control("UPDATE headgate.shard SET state = 'leased', lease_token = gen_random_uuid(), lease_worker = gen_random_uuid(),
                     lease_expires_at = clock_timestamp() - interval '1 second' WHERE state <> 'done'")

@@ -2,10 +2,10 @@
 
 use anyhow::{Context as _, Result, ensure};
 use headgate_testkit::serde_json::{Value, json};
-use headgate_testkit::{Answer, AppHandle, Practice, Settings, TestApp};
+use headgate_testkit::{Answer, AppHandle, Practice, Settings, TestApp, sqlx};
 
 use crate::forge;
-use crate::scene::{ALL, Scene, Shared, oauth_error, on, probe, text};
+use crate::scene::{ALL, Scene, Shared, alone, oauth_error, on, probe, text};
 
 static SCENE: Shared = Shared::const_new();
 
@@ -221,6 +221,32 @@ fn a_revoked_token_is_refused_everywhere_at_once_and_the_others_go_on() -> Resul
         let app_again = scene.app.token(&scene.clinic, &app, ALL).await?;
         ensure!(probe(http, base, &app_again).await?.status == 404);
         Ok(())
+    })
+}
+
+#[test]
+fn while_keys_cannot_be_looked_for_a_token_is_neither_taken_for_revoked_nor_called_inactive() -> Result<()> {
+    alone(async || {
+        let scene = Scene::adopt(TestApp::builder().workers(0).start().await?).await?;
+        let app = scene.consented(&scene.clinic).await?;
+        let Endpoints { introspection, revocation } = endpoints(&scene, &scene.clinic).await?;
+        // As if another process had just made the key.
+        let (_, claims) = forge::parts(&scene.app.token(&scene.clinic, &app, ALL).await?)?;
+        let token = forge::Issuer::new()?.sign(&claims)?;
+        let mut lock = scene.app.control().begin().await?;
+        sqlx::query("LOCK TABLE headgate.signing_key IN ACCESS EXCLUSIVE MODE").execute(&mut *lock).await?;
+        let (revoked, introspected_meanwhile) = tokio::join!(
+            about(&scene, &revocation, &app, &revocation, &token),
+            about(&scene, &introspection, &app, &introspection, &token)
+        );
+        for answer in [revoked?, introspected_meanwhile?] {
+            let answer = answer.expect(503)?;
+            ensure!(answer.json()?["error"] == "temporarily_unavailable", "{}", answer.text());
+            ensure!(answer.header("retry-after").is_some(), "{:?}", answer.headers);
+        }
+        lock.rollback().await?;
+        about(&scene, &revocation, &app, &revocation, &token).await?.expect(200)?;
+        inactive(&introspected(&scene, &introspection, &app, &token).await?)
     })
 }
 

@@ -15,9 +15,15 @@ static SCENE: Shared = Shared::const_new();
 /// Seconds that a key set lives at most, here.
 const MAX_AGE: Duration = Duration::from_secs(3);
 
+/// How long the host of a key set is waited for, here.
+const TIMEOUT: Duration = Duration::from_secs(3);
+
 fn play(test: impl AsyncFnOnce(&'static Scene) -> Result<()>) -> Result<()> {
     let builder = || {
-        TestApp::builder().workers(0).set("jwks.max_age_s", MAX_AGE.as_secs()).set("jwks.timeout_ms", 1500)
+        TestApp::builder()
+            .workers(0)
+            .set("jwks.max_age_s", MAX_AGE.as_secs())
+            .set("jwks.timeout_ms", TIMEOUT.as_millis())
     };
     on(&SCENE, builder, test)
 }
@@ -149,15 +155,19 @@ fn a_slow_server_costs_its_own_app_a_bounded_time_and_others_none() -> Result<()
                 Ok(begun.elapsed())
             };
             let others = async {
+                let mut longest = Duration::ZERO;
                 for _ in 0..5 {
+                    let asked = Instant::now();
                     passes(scene, &quick, &quick.key).await?;
+                    longest = longest.max(asked.elapsed());
                 }
-                Ok::<_, anyhow::Error>(begun.elapsed())
+                Ok::<_, anyhow::Error>(longest)
             };
             let (slow, others) = tokio::join!(slow, others);
             let (slow, others) = (slow?, others?);
-            ensure!(slow < Duration::from_secs(6), "{slow:?}");
-            ensure!(others < slow, "others waited: {others:?} of {slow:?}");
+            ensure!(slow < TIMEOUT * 3, "{slow:?}");
+            // Each by itself: on a busy machine all five together may take as long as the slow one.
+            ensure!(others < TIMEOUT / 2, "another waited: {others:?} of {slow:?}");
             ensure!(server.hits() == 1, "two waited for {} fetches", server.hits());
         }
         Ok(())

@@ -11,6 +11,7 @@ use headgate_domain::{ClientId, PracticeNumber};
 use http::header::ALLOW;
 use http::request::Parts;
 use http::{HeaderValue, Method};
+use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
 use super::caller::Caller;
@@ -163,28 +164,35 @@ pub(super) fn find(method: &Method, path: &str) -> Option<&'static Rule> {
     RULES.iter().find(|rule| rule.method == *method && rule.path == path)
 }
 
-/// Lets a request pass when its token is good, its role may use the route, and what the path names is theirs.
+/// Lets a request pass when its token is good, its role may use the route, and what the path names is theirs. Finding
+/// that out is part of the time that a request may take.
 pub(super) async fn guard(State(state): State<ApiState>, request: Request, next: Next) -> Response {
+    let until = Instant::now() + state.config().request_timeout;
     let (mut parts, body) = request.into_parts();
-    let error = match admit(&state, &mut parts).await {
-        Ok(()) => {
-            // An upload of members has a time of its own; the listener waits for the longest.
-            let uploads = template(&parts).is_some_and(|path| path.ends_with("/members"));
-            let answer = next.run(Request::from_parts(parts, body));
-            if uploads {
-                return answer.await;
-            }
-            return match tokio::time::timeout(state.config().request_timeout, answer).await {
-                Ok(answer) => answer,
-                Err(_) => Problem(ApiError::TookTooLong).into_response(),
-            };
-        }
-        Err(error) => error,
-    };
-    let allow = matches!(error, ApiError::OtherMethod).then(|| allowed(&parts)).flatten();
+    let admitted = timeout_at(until, admit(&state, &mut parts)).await;
+    if let Err(error) = admitted.unwrap_or(Err(ApiError::TookTooLong)) {
+        return refusal(error, &parts);
+    }
+    // An upload of members has a time of its own; the listener waits for the longest.
+    let uploads = template(&parts).is_some_and(|path| is_upload(&parts.method, path));
+    let answer = next.run(Request::from_parts(parts, body));
+    if uploads {
+        return answer.await;
+    }
+    timeout_at(until, answer).await.unwrap_or_else(|_late| Problem(ApiError::TookTooLong).into_response())
+}
+
+/// The answer to a request that may not pass.
+fn refusal(error: ApiError, parts: &Parts) -> Response {
+    let allow = matches!(error, ApiError::OtherMethod).then(|| allowed(parts)).flatten();
     let mut response = Problem(error).into_response();
     response.headers_mut().extend(allow.map(|methods| (ALLOW, methods)));
     response
+}
+
+/// Whether a request to a path of the router uploads members of a group.
+fn is_upload(method: &Method, path: &str) -> bool {
+    path.ends_with("/members") && [Method::PUT, Method::POST].contains(method)
 }
 
 /// The methods of a path, as a 405 names them.
@@ -286,6 +294,15 @@ mod tests {
             let same = |other: &Rule| other.method == rule.method && other.path == rule.path;
             assert_eq!(RULES.iter().position(same), Some(at), "{} {}", rule.method, rule.path);
         }
+    }
+
+    #[test]
+    fn only_uploads_of_members_have_a_time_of_their_own() {
+        let own = |rule: &&Rule| is_upload(&rule.method, rule.path);
+        let found: Vec<_> = RULES.iter().filter(own).map(|rule| (rule.method.as_str(), rule.path)).collect();
+        let members = "/practices/{number}/groups/{group_id}/members";
+        assert_eq!(found, [("PUT", members), ("POST", members)]);
+        assert!(!is_upload(&Method::HEAD, members));
     }
 
     #[test]

@@ -5,8 +5,6 @@
 //! is answered is a link to that of the newest export of the client that has it. So an attachment is there as long as
 //! an export is that led to it, and this server asks no EHR.
 
-use std::collections::BTreeSet;
-
 use axum::response::Response;
 use headgate_domain::practice::Practice;
 use headgate_domain::{ResourceType, ids};
@@ -46,8 +44,6 @@ pub(crate) async fn attachment(
 
 /// Which resource of the export led to it is not kept: so all types of the export that may, have to be covered.
 fn check_scope(principal: &Principal, attachment: &AttachmentRecord) -> Result<(), ApiError> {
-    let covered = |t: &ResourceType| principal.scopes.permits(*t) && principal.consent.scopes.permits(*t);
     let may_lead = attachment.types.iter().filter(|t| ResourceType::WITH_ATTACHMENTS.contains(t));
-    let beyond: BTreeSet<ResourceType> = may_lead.copied().filter(|t| !covered(t)).collect();
-    if beyond.is_empty() { Ok(()) } else { Err(ApiError::TooNarrow(beyond)) }
+    principal.check_covers(may_lead.copied())
 }

@@ -1,9 +1,9 @@
 //! Files behind the access token (Bulk Data IG, Output File Request, with `requiresAccessToken`):
 //! `[base]/fhir-services/files/[export]/[name]`.
 //!
-//! The request is checked like a poll, and moreover that the token covers the type of the file. Then the client is sent
-//! on to the bucket, by a link of a few minutes that is signed for the method of the request. The bytes do not pass
-//! through this server.
+//! The request is checked like a poll; of a file of resources the token has to cover the type, of any other file all
+//! types of the export. Then the client is sent on to the bucket, by a link of a few minutes that is signed for the
+//! method of the request. The bytes do not pass through this server.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use axum::body::Body;
 use axum::response::Response;
 use headgate_domain::practice::Practice;
 use headgate_domain::{ExportId, ResourceType, file_name};
-use headgate_store::{FileKind, FileRecord};
+use headgate_store::{ClientFile, FileKind};
 use http::header::{CACHE_CONTROL, HeaderMap, LOCATION};
 use http::{HeaderValue, Method, StatusCode};
 
@@ -59,19 +59,15 @@ pub(super) async fn send_on(
     redirect(&link)
 }
 
-/// The token has to cover the type of a file of resources. What was deleted and what was wrong with an export is for
-/// whoever may ask for the export.
-fn check_scope(principal: &Principal, file: &FileRecord) -> Result<(), ApiError> {
+/// The token has to cover the type of a file of resources. What was deleted and what was wrong is told of every type of
+/// the export, so it is for whoever may poll the export.
+fn check_scope(principal: &Principal, file: &ClientFile) -> Result<(), ApiError> {
     if file.kind != FileKind::Output {
-        return Ok(());
+        return principal.check_covers(file.types.iter().copied());
     }
     let resource_type: ResourceType =
         file.resource_type.parse().map_err(|_| ApiError::Unexpected("a file is of an unknown type"))?;
-    if principal.scopes.permits(resource_type) && principal.consent.scopes.permits(resource_type) {
-        Ok(())
-    } else {
-        Err(ApiError::FileBeyondScope(resource_type))
-    }
+    if principal.covers(resource_type) { Ok(()) } else { Err(ApiError::FileBeyondScope(resource_type)) }
 }
 
 /// 307, so that the method stays the one that the link is signed for.

@@ -1,5 +1,6 @@
 //! The client's own exports at a practice: `[base]/fhir-services/$export-status`. No guide knows it; it is for the client
-//! that lost the URL of an export, which would otherwise run on unseen and count among those that it may run.
+//! that lost the URL of an export, which would otherwise run on unseen and count among those that it may run. What a poll
+//! with the same token would not tell, the list does not tell either.
 
 use axum::response::Response;
 use headgate_domain::export::ExportState;
@@ -45,7 +46,8 @@ pub(crate) async fn list(
     let bearer = Bearer::of(state, practice, headers).await?;
     let principal = bearer.consented(state, practice).await?.ok_or(ApiError::NoConsent)?;
     let exports = state.store().exports_of_client(practice.number, &principal.client).await?;
-    let exports = exports.into_iter().filter_map(|export| shown(practice, export)).collect();
+    let exports = exports.into_iter().filter(|export| export.types.iter().all(|t| principal.covers(*t)));
+    let exports = exports.filter_map(|export| shown(practice, export)).collect();
     Ok(respond::json(StatusCode::OK, &Exports { exports }))
 }
 
@@ -70,9 +72,11 @@ fn shown(practice: &Practice, export: ClientExport) -> Option<Export> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use chrono::DateTime;
-    use headgate_domain::PracticeNumber;
     use headgate_domain::practice::PracticeOptions;
+    use headgate_domain::{PracticeNumber, ResourceType};
     use serde_json::json;
 
     use super::*;
@@ -91,6 +95,7 @@ mod tests {
         let export = ClientExport {
             id: "d60cbaa19d337fbfb8ba2677d4dc30a4".parse().unwrap(),
             request_url: "https://a.example/fhir/r4/$export".to_owned(),
+            types: BTreeSet::from([ResourceType::Patient]),
             state,
             accepted_at: DateTime::UNIX_EPOCH,
             transaction_time: None,

@@ -5,14 +5,13 @@
 //! export. Where the client asked for `separate-export-status`, an answer about the export is a 200, and the status of
 //! the export itself stands in `X-Export-Status`; what is wrong with the poll is told by the status as ever.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
+use headgate_domain::ExportId;
 use headgate_domain::export::ExportState;
 use headgate_domain::practice::Practice;
-use headgate_domain::{ExportId, ResourceType};
 use headgate_store::ExportRecord;
 use http::header::{HeaderName, RETRY_AFTER};
 use http::request::Parts;
@@ -22,7 +21,7 @@ use url::form_urlencoded;
 use super::manifest::Manifests;
 use super::retry_after::retry_after_s;
 use crate::error::{ApiError, Surface};
-use crate::extract::principal::{Bearer, Principal};
+use crate::extract::principal::Bearer;
 use crate::state::ApiState;
 
 /// Files on a page of a partial manifest at most.
@@ -47,7 +46,7 @@ pub(crate) async fn status(
         .export_for_client(practice.number, id, &principal.client)
         .await?
         .ok_or(ApiError::NoSuchExport)?;
-    check_scope(&principal, &export)?;
+    principal.check_covers(export.types.iter().copied())?;
     let page = page(request.uri.query().unwrap_or_default()).ok_or(ApiError::NoSuchExport)?;
     let manifests = Manifests { state, practice, client: &principal.client, id, export: &export };
     let response = match export.state {
@@ -103,12 +102,6 @@ fn separate(mut response: Response) -> Response {
     response
 }
 
-fn check_scope(principal: &Principal, export: &ExportRecord) -> Result<(), ApiError> {
-    let covered = |t: &ResourceType| principal.scopes.permits(*t) && principal.consent.scopes.permits(*t);
-    let beyond: BTreeSet<ResourceType> = export.types.iter().copied().filter(|t| !covered(t)).collect();
-    if beyond.is_empty() { Ok(()) } else { Err(ApiError::TooNarrow(beyond)) }
-}
-
 fn has_expired(export: &ExportRecord) -> bool {
     export.expires_at.is_some_and(|end| end <= export.now)
 }
@@ -131,7 +124,10 @@ fn in_progress(export: &ExportRecord) -> Response {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use chrono::DateTime;
+    use headgate_domain::ResourceType;
     use headgate_domain::export::Progress;
     use headgate_domain::request::Delivery;
 

@@ -52,8 +52,7 @@ pub(crate) async fn resolve<'a>(
 /// Every base URL that the request could be below, as the control database writes base URLs. TLS may
 /// end before this process, so either scheme may be the configured one.
 fn candidates(authority: &str, path: &str) -> Vec<String> {
-    let ends = path.match_indices('/').map(|(at, _)| at).take(MAX_BASE_SEGMENTS);
-    let prefixes: Vec<&str> = ends.map(|end| &path[..end]).collect();
+    let prefixes: Vec<&str> = splits(path).map(|(prefix, _)| prefix).collect();
     ["https", "http"]
         .into_iter()
         .flat_map(|scheme| {
@@ -61,6 +60,12 @@ fn candidates(authority: &str, path: &str) -> Vec<String> {
             prefixes.iter().map(move |prefix| format!("{scheme}://{host}{prefix}"))
         })
         .collect()
+}
+
+/// The path of every base URL that a path could be below, the shortest first, each with the rest of the path. They are
+/// few, however long the path is.
+pub(crate) fn splits(path: &str) -> impl Iterator<Item = (&str, &str)> {
+    path.match_indices('/').take(MAX_BASE_SEGMENTS).map(move |(at, _)| path.split_at(at))
 }
 
 fn without_default_port<'a>(authority: &'a str, scheme: &str) -> &'a str {
@@ -84,6 +89,19 @@ mod tests {
     #[test]
     fn a_long_path_does_not_make_a_long_query() {
         assert_eq!(candidates("a.example", &"/x".repeat(1000)).len(), 2 * MAX_BASE_SEGMENTS);
+    }
+
+    #[test]
+    fn a_path_is_split_in_few_places_however_many_slashes_it_has() {
+        let found: Vec<_> = splits("/pod21/fhir/r4/$export").collect();
+        let expected = [
+            ("", "/pod21/fhir/r4/$export"),
+            ("/pod21", "/fhir/r4/$export"),
+            ("/pod21/fhir", "/r4/$export"),
+            ("/pod21/fhir/r4", "/$export"),
+        ];
+        assert_eq!(found, expected);
+        assert_eq!(splits(&"/".repeat(60_000)).count(), MAX_BASE_SEGMENTS);
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! Who sent a request, and what they may do: read from the access token and, at each request anew, from
 //! the practice's consent.
 
+use std::collections::BTreeSet;
+
 use headgate_auth::AccessTokenClaims;
 use headgate_auth::access_token::AccessTokenError;
-use headgate_domain::ClientId;
 use headgate_domain::consent::Consent;
 use headgate_domain::practice::Practice;
 use headgate_domain::scope::ScopeSet;
+use headgate_domain::{ClientId, ResourceType};
 use http::header::{AUTHORIZATION, HeaderMap};
 
 use super::access_token;
@@ -91,6 +93,22 @@ impl Bearer {
     }
 }
 
+impl Principal {
+    /// Whether both the token and the consent cover a type.
+    pub(crate) fn covers(&self, resource_type: ResourceType) -> bool {
+        self.scopes.permits(resource_type) && self.consent.scopes.permits(resource_type)
+    }
+
+    /// Checks that all these types of an export are covered.
+    ///
+    /// # Errors
+    /// 403, naming those that are not.
+    pub(crate) fn check_covers(&self, types: impl IntoIterator<Item = ResourceType>) -> Result<(), ApiError> {
+        let beyond: BTreeSet<ResourceType> = types.into_iter().filter(|t| !self.covers(*t)).collect();
+        if beyond.is_empty() { Ok(()) } else { Err(ApiError::TooNarrow(beyond)) }
+    }
+}
+
 /// Whether a token of ours is for this practice.
 fn is_of(practice: &Practice, claims: &AccessTokenClaims) -> bool {
     claims.allowed_fhir_url == practice.base() && claims.aud == practice.base()
@@ -163,6 +181,26 @@ mod tests {
             system/Goal.write system/CarePlan.read";
         assert_eq!(readable(scopes).to_string(), "system/Patient.rs system/CarePlan.read");
         assert!(readable("").is_empty() && readable("system/Goal.cud").is_empty());
+    }
+
+    #[test]
+    fn a_type_is_covered_when_both_token_and_consent_have_it() {
+        use ResourceType::{Goal, Observation, Patient};
+        let principal = Principal {
+            client: ClientId::from_random([1; 25]),
+            scopes: "system/Patient.rs system/Observation.rs".parse().unwrap(),
+            consent: Consent {
+                id: uuid::Uuid::nil(),
+                scopes: "system/Patient.rs system/Goal.rs".parse().unwrap(),
+                groups: headgate_domain::consent::GroupAccess::All,
+                expires_at: None,
+            },
+        };
+        assert!(principal.covers(Patient) && !principal.covers(Observation) && !principal.covers(Goal));
+        assert!(principal.check_covers([Patient]).is_ok());
+        let beyond = BTreeSet::from([Goal, Observation]);
+        let refused = principal.check_covers([Patient, Observation, Goal]);
+        assert!(matches!(refused, Err(ApiError::TooNarrow(types)) if types == beyond));
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! The query of a search for groups (FHIR R4, Search), parsed at the edge.
 //!
 //! `_id`, `identifier` and `name`, each with alternatives separated by commas; a parameter given twice has to be met
-//! twice. `name` is met by names that begin with the text, in either case. Modifiers are not supported.
+//! twice. `name` is met by names that begin with the text, in either case. Modifiers are not supported. Each group is held
+//! against everything that is asked for, so a query has a bound.
 
 use headgate_domain::outcome::{Issue, IssueCode, OperationOutcome};
 use headgate_store::ExportableGroup;
@@ -9,6 +10,9 @@ use url::form_urlencoded::{self, Serializer};
 
 /// Groups on a page at most, and where the query names no number.
 const PAGE: usize = 100;
+
+/// Parameters and further alternatives of a query at most.
+const MOST: usize = 100;
 
 /// Longest name of a parameter that is quoted back.
 const QUOTED: usize = 64;
@@ -23,7 +27,7 @@ pub(crate) struct Query {
     ignored: Vec<Issue>,
 }
 
-/// One parameter, as it was written and with its alternatives.
+/// One parameter, as it was written and with its alternatives; those of a name are in lower case.
 #[derive(Debug)]
 struct Criterion {
     field: Field,
@@ -39,6 +43,10 @@ enum Field {
 }
 
 impl Field {
+    fn named(name: &str) -> Option<Self> {
+        [Field::Id, Field::Identifier, Field::Name].into_iter().find(|field| field.text() == name)
+    }
+
     fn text(self) -> &'static str {
         match self {
             Field::Id => "_id",
@@ -48,19 +56,40 @@ impl Field {
     }
 }
 
+impl Criterion {
+    fn new(field: Field, text: &str) -> Self {
+        let mut values = alternatives(text);
+        if field == Field::Name {
+            for value in &mut values {
+                *value = value.to_lowercase();
+            }
+        }
+        Self { field, text: text.to_owned(), values }
+    }
+}
+
 impl Query {
     /// Parses a raw query string.
     ///
     /// # Errors
-    /// Every issue found. With lenient handling unknown parameters are ignored, and noted.
+    /// Every issue found; of a query that asks for too much, this one. With lenient handling unknown parameters are
+    /// ignored, and noted.
     pub(crate) fn parse(query: &str, lenient: bool) -> Result<Self, Vec<Issue>> {
         let mut parsed = Self::default();
         let mut errors = Vec::new();
+        let mut parts = 0;
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            let criterion = Field::named(&name).map(|field| Criterion::new(field, &value));
+            parts += criterion.as_ref().map_or(1, |criterion| criterion.values.len().max(1));
+            if parts > MOST {
+                let text = format!("a search for groups has at most {MOST} parameters and alternatives");
+                return Err(vec![Issue::error(IssueCode::TooCostly, text)]);
+            }
+            if let Some(criterion) = criterion {
+                parsed.criteria.push(criterion);
+                continue;
+            }
             match name.as_ref() {
-                "_id" => parsed.push(Field::Id, &value),
-                "identifier" => parsed.push(Field::Identifier, &value),
-                "name" => parsed.push(Field::Name, &value),
                 "_count" => match value.parse() {
                     Ok(count) => parsed.count = Some(count),
                     Err(_) => errors.push(Issue::error(IssueCode::Value, "_count is a number")),
@@ -86,12 +115,9 @@ impl Query {
         if errors.is_empty() { Ok(parsed) } else { Err(errors) }
     }
 
-    fn push(&mut self, field: Field, text: &str) {
-        self.criteria.push(Criterion { field, text: text.to_owned(), values: alternatives(text) });
-    }
-
     /// Whether a group is among those that are asked for. `system` is that of the groups' identifiers.
     pub(crate) fn matches(&self, group: &ExportableGroup, system: &str) -> bool {
+        let name = group.name.as_deref().unwrap_or_default().to_lowercase();
         self.criteria.iter().all(|criterion| {
             criterion.values.iter().any(|value| match criterion.field {
                 Field::Id => *value == group.group_id,
@@ -100,10 +126,7 @@ impl Query {
                     Some((of, id)) => of == system && id == group.group_id,
                     None => *value == group.group_id,
                 },
-                Field::Name => {
-                    let name = group.name.as_deref().unwrap_or_default();
-                    name.to_lowercase().starts_with(&value.to_lowercase())
-                }
+                Field::Name => name.starts_with(value.as_str()),
             })
         })
     }
@@ -200,6 +223,7 @@ mod tests {
             "identifier=https%3A%2F%2Fa.example%2Ffhir%2Fr4%2FGroup%7C1.105681.22.0.1",
             "identifier=https%3A%2F%2Fa.example%2Ffhir%2Fr4%2FGroup%7C",
             "name=diabetes",
+            "name=DIABETES",
             "name=Diabetes%5C%2C+type+2+(%C3%B6",
             "name=asthma,dia",
             "name=dia&_id=1.105681.22.0.1&_format=json",
@@ -234,6 +258,27 @@ mod tests {
         }
         for query in ["_count=many", "_count=-1", "_format=xml"] {
             assert!(Query::parse(query, true).is_err(), "{query}");
+        }
+    }
+
+    #[test]
+    fn a_query_that_asks_for_too_much_is_refused_even_leniently() {
+        let alternatives = |count: usize| format!("name={}", vec!["a"; count].join(","));
+        let parameters = |count: usize| vec!["name=a"; count].join("&");
+        let together = |count: usize| format!("{}&_count=1&{}", alternatives(count - 2), parameters(1));
+        let unknown = |count: usize| vec!["colour=blue"; count].join("&");
+        for query in [alternatives(MOST), parameters(MOST), together(MOST), unknown(MOST)] {
+            assert!(Query::parse(&query, true).is_ok(), "{query}");
+        }
+        let endless = alternatives(32_000);
+        for query in
+            [alternatives(MOST + 1), parameters(MOST + 1), together(MOST + 1), unknown(MOST + 1), endless]
+        {
+            for lenient in [false, true] {
+                let issues = Query::parse(&query, lenient).unwrap_err();
+                let issues = serde_json::to_value(issues).unwrap();
+                assert!(issues[0]["code"] == "too-costly" && issues[1].is_null(), "{issues}");
+            }
         }
     }
 

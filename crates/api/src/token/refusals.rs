@@ -4,9 +4,10 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use headgate_domain::ClientId;
-use headgate_store::{NewRefusal, Store};
+use headgate_store::{NewRefusal, Store, within};
 use http::request::Parts;
 
 use crate::error::ApiError;
@@ -47,22 +48,25 @@ impl Refusals {
         }
     }
 
-    /// Writes down what was counted. What fails is lost: it is a help, not a record.
-    pub(crate) async fn flush(&self, store: &Store) {
+    /// Writes down what was counted, in this time. What fails is lost: it is a help, not a record.
+    pub(crate) async fn flush(&self, store: &Store, patience: Duration) {
         let counts = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
-        for ((client, reason), counted) in counts {
-            let new = NewRefusal {
-                client: &client,
-                reason,
-                description: &counted.description,
-                occurrences: counted.occurrences,
-                kid: counted.kid.as_deref(),
-                address: &counted.address,
-            };
-            if let Err(error) = store.count_refusals(&new).await {
-                tracing::warn!(%error, "refused token requests could not be counted");
-                return;
+        let written = within(patience, async {
+            for ((client, reason), counted) in counts {
+                let new = NewRefusal {
+                    client: &client,
+                    reason,
+                    description: &counted.description,
+                    occurrences: counted.occurrences,
+                    kid: counted.kid.as_deref(),
+                    address: &counted.address,
+                };
+                store.count_refusals(&new).await?;
             }
+            Ok::<(), headgate_store::Error>(())
+        });
+        if let Err(error) = written.await {
+            tracing::warn!(%error, "refused token requests could not be counted");
         }
     }
 }

@@ -1,13 +1,15 @@
 //! Revocation (RFC 7009): an app gives an access token back before its time.
 //!
 //! The answer is 200 whatever became of the token: one that is not the app's, has ended or is no token at all is not
-//! good for anything in the app's hands either (RFC 7009, section 2.2).
+//! good for anything in the app's hands either (RFC 7009, section 2.2). Where that cannot be found out, it is 503: the
+//! app has to try again.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
+use headgate_auth::{AccessTokenClaims, AccessTokenError};
 use headgate_domain::ClientId;
 use headgate_store::Audit;
 use http::request::Parts;
@@ -64,7 +66,7 @@ async fn answer(
 
 /// Wherever it is for: an app that wants a token to end is never refused.
 async fn revoke_own(state: &ApiState, client: &ClientId, token: &str) -> Result<(), ApiError> {
-    let claims = match access_token::own(state, token).await {
+    let claims = match own(state, token).await {
         Ok(claims) if claims.client_id == *client => claims,
         Ok(_) | Err(ApiError::BadToken(_)) => return Ok(()),
         Err(error) => return Err(error),
@@ -80,6 +82,19 @@ async fn revoke_own(state: &ApiState, client: &ClientId, token: &str) -> Result<
         None => audit,
     };
     Ok(state.store().revoke_token(&jti, client, until, &audit).await?)
+}
+
+/// What a token of ours says. That its key is unknown is believed only after a look for it: elsewhere there may have been
+/// one for another token a moment ago, but there the token is merely refused.
+async fn own(state: &ApiState, token: &str) -> Result<AccessTokenClaims, ApiError> {
+    let asked = Instant::now();
+    let own = access_token::own(state, token).await;
+    let unknown = matches!(own, Err(ApiError::BadToken(AccessTokenError::UnknownKey)));
+    if !unknown || state.keys().looked_since(asked).await {
+        return own;
+    }
+    state.keys().refresh(state.deps()).await?;
+    access_token::own(state, token).await
 }
 
 fn remembered_until(exp: i64) -> Option<DateTime<Utc>> {

@@ -17,6 +17,7 @@ use tracing::field::Empty;
 use url::Url;
 
 use super::guard::{self, Guarded, NoPublicAddress};
+use super::lookups::{LookupError, Lookups};
 use super::{KeySetError, KeySetOptions};
 
 /// Most fetches at once.
@@ -29,7 +30,7 @@ pub(super) struct Fetched {
     pub(super) age_allowed: Option<Duration>,
 }
 
-/// Makes the requests.
+/// Makes the requests. What bounds them, and the lookups of names for them, is its own.
 pub(super) struct Fetcher {
     client: Client,
     permits: Semaphore,
@@ -41,6 +42,7 @@ pub(super) struct Fetcher {
 impl Fetcher {
     pub(super) fn new(resolver: Arc<dyn Resolve>, options: &KeySetOptions) -> Result<Self, KeySetError> {
         let allow_insecure = options.allow_insecure;
+        let resolver = Arc::new(Lookups::new(resolver, options.timeout));
         let mut client = Client::builder()
             .user_agent("headgate")
             .https_only(!allow_insecure)
@@ -139,6 +141,9 @@ fn not_sent(error: &reqwest::Error) -> KeySetError {
     while let Some(error) = cause {
         if error.is::<NoPublicAddress>() {
             return KeySetError::NoPublicAddress;
+        }
+        if error.downcast_ref::<LookupError>() == Some(&LookupError::Busy) {
+            return KeySetError::Busy;
         }
         cause = error.source();
     }

@@ -3,15 +3,14 @@
 //! Otherwise a JWKS URL would reach what a firewall keeps outsiders from: the metadata service of a cloud
 //! (169.254.169.254), a database on the loopback, a service of the cluster.
 
-use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use tokio::sync::Semaphore;
 use url::{Host, Url};
 
 use super::KeySetError;
+use super::lookups::LookupError;
 
 /// Longest URL, in bytes.
 pub(super) const MAX_URL_BYTES: usize = 500;
@@ -123,7 +122,11 @@ impl Resolve for Guarded {
     fn resolve(&self, name: Name) -> Resolving {
         let (found, allow_insecure) = (self.resolver.resolve(name), self.allow_insecure);
         Box::pin(async move {
-            let found = found.await.map_err(|_| NoPublicAddress)?;
+            let found = found.await.map_err(|error| {
+                // It says nothing about the name.
+                let busy = error.downcast_ref::<LookupError>() == Some(&LookupError::Busy);
+                if busy { error } else { NoPublicAddress.into() }
+            })?;
             let passed: Vec<SocketAddr> =
                 found.filter(|address| allow_insecure || is_public(address.ip())).collect();
             if passed.is_empty() {
@@ -134,34 +137,15 @@ impl Resolve for Guarded {
     }
 }
 
-/// Most questions to the resolver of the operating system at once. Each occupies a thread of the process
-/// until it is answered, and a domain's owner decides when that is.
-const MAX_LOOKUPS: usize = 64;
-
 /// The resolver of the operating system.
-pub(super) struct SystemResolver {
-    lookups: Arc<Semaphore>,
-}
-
-impl Default for SystemResolver {
-    fn default() -> Self {
-        Self { lookups: Arc::new(Semaphore::new(MAX_LOOKUPS)) }
-    }
-}
+pub(super) struct SystemResolver;
 
 impl Resolve for SystemResolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let lookups = Arc::clone(&self.lookups);
         Box::pin(async move {
-            let permit = lookups.acquire_owned().await?;
-            // A task of its own: whoever asked may give up, the thread is busy all the same.
-            let lookup = tokio::spawn(async move {
-                let _permit = permit;
-                // Port 0 stands for that of the URL.
-                let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-                Ok::<Vec<SocketAddr>, io::Error>(found.collect())
-            });
-            Ok(Box::new(lookup.await??.into_iter()) as Addrs)
+            // Port 0 stands for that of the URL.
+            let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            Ok(Box::new(found.into_iter()) as Addrs)
         })
     }
 }

@@ -3,8 +3,8 @@
 //! Certificates are renewed while a server runs (Kubernetes and certbot replace the files), so each handshake
 //! uses what was read last, and [`Tls::watch`] looks at the files every minute. A new pair that cannot be
 //! used, as when only one of the two files has been replaced yet, leaves the old one in force and is tried
-//! again when a file changes once more. A certificate that will end soon is a warning once a day: whoever renews
-//! it has not.
+//! again when a file changes once more. One that cannot be read is tried again each time: what stands in the way may
+//! be no change of the file. A certificate that will end soon is a warning once a day: whoever renews it has not.
 
 use std::fs::Metadata;
 use std::io;
@@ -84,8 +84,10 @@ struct InForce {
     config: Arc<ServerConfig>,
     /// The end of the certificate's validity; `None` if it cannot be read from it.
     ends: Option<SystemTime>,
-    /// The files as they were when they were last read, whether or not what they held could be used.
+    /// The files as they were when they were last looked into, whether or not what they held could be used.
     read: Stamps,
+    /// Whether a file could not be read then.
+    unread: bool,
 }
 
 /// What tells a file from its successor, for both files.
@@ -94,6 +96,8 @@ type Stamps = [Option<Stamp>; 2];
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Stamp {
     modified: (i64, i64),
+    /// Owner and mode count too, and a file may be replaced with its time kept.
+    changed: (i64, i64),
     inode: u64,
     bytes: u64,
 }
@@ -119,7 +123,7 @@ impl Tls {
         let read = stamps(cert_file, key_file);
         let (config, ends) = read_pair(cert_file, key_file)?;
         let (cert_file, key_file) = (cert_file.to_path_buf(), key_file.to_path_buf());
-        let in_force = RwLock::new(InForce { config, ends, read });
+        let in_force = RwLock::new(InForce { config, ends, read, unread: false });
         Ok(Self(Arc::new(Inner { cert_file, key_file, in_force })))
     }
 
@@ -164,21 +168,28 @@ impl Tls {
         soon.is_some()
     }
 
-    /// Reads the files again if they have changed.
+    /// Reads the files again if they have changed, or could not be read.
     fn look(&self) {
         let Inner { cert_file, key_file, in_force } = &*self.0;
         let found = stamps(cert_file, key_file);
-        if found == in_force.read().unwrap_or_else(PoisonError::into_inner).read {
+        let (changed, unread) = {
+            let in_force = in_force.read().unwrap_or_else(PoisonError::into_inner);
+            (found != in_force.read, in_force.unread)
+        };
+        if !changed && !unread {
             return;
         }
         let pair = read_pair(cert_file, key_file);
         let mut in_force = in_force.write().unwrap_or_else(PoisonError::into_inner);
         in_force.read = found;
+        in_force.unread = matches!(pair, Err(TlsError::File { .. }));
         match pair {
             Ok((config, ends)) => {
                 (in_force.config, in_force.ends) = (config, ends);
                 tracing::info!("the certificate was read again");
             }
+            // Of files that stay as they are it was said already.
+            Err(_) if !changed => {}
             Err(error) => tracing::warn!(%error, "the new certificate cannot be used; the old one stays"),
         }
     }
@@ -199,6 +210,7 @@ fn stamps(cert_file: &Path, key_file: &Path) -> Stamps {
     [cert_file, key_file].map(|path| {
         std::fs::metadata(path).ok().map(|data: Metadata| Stamp {
             modified: (data.mtime(), data.mtime_nsec()),
+            changed: (data.ctime(), data.ctime_nsec()),
             inode: data.ino(),
             bytes: data.len(),
         })

@@ -174,7 +174,11 @@ async fn a_worker_whose_hands_for_refreshes_are_full_takes_other_steps() {
     let mut scene = Scene::new().await;
     scene.export("accepted").await;
     scene.run("UPDATE headgate.source_catalog SET refreshed_at = NULL").await;
-    let taken = scene.store.acquire_step(Uuid::new_v4(), &Scene::limits(), false).await.unwrap();
+    let taken = scene
+        .store
+        .acquire_step(Uuid::new_v4(), &Scene::limits(), Besides { refresh: false, purge: true })
+        .await
+        .unwrap();
     assert!(matches!(taken, Some(Acquired::Plan(_))), "{taken:?}");
     assert!(matches!(scene.take_step().await, Some(Acquired::Refresh(_))));
     scene.end().await;
@@ -204,5 +208,26 @@ async fn attempts_are_those_since_the_work_last_moved_and_are_told_to_its_holder
     assert_eq!(scene.store.step_attempts(&plan).await.unwrap(), 5);
     scene.store.release_step(&plan, Duration::ZERO, false).await.unwrap();
     assert!(matches!(scene.store.step_attempts(&plan).await, Err(crate::Error::LeaseLost)));
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn a_worker_whose_hands_for_purges_are_full_takes_other_steps() {
+    let mut scene = Scene::new().await;
+    scene.export("failed").await;
+    let swept = scene.export("expired").await;
+    scene
+        .run(&format!(
+            "UPDATE headgate.export SET purged_at = now(), sweep_due_at = now() WHERE export_id = '{swept}'"
+        ))
+        .await;
+    scene.export("accepted").await;
+    let besides = Besides { refresh: true, purge: false };
+    let taken = scene.store.acquire_step(Uuid::new_v4(), &Scene::limits(), besides).await.unwrap();
+    assert!(matches!(taken, Some(Acquired::Plan(_))), "{taken:?}");
+    assert!(scene.store.acquire_step(Uuid::new_v4(), &Scene::limits(), besides).await.unwrap().is_none());
+    for _ in 0..2 {
+        scene.take_purge().await;
+    }
     scene.end().await;
 }

@@ -25,6 +25,8 @@ pub struct GroupToMatch {
     pub group_id: String,
     /// The database's clock, from before its members are read.
     pub now: DateTime<Utc>,
+    /// When its members changed last, as seen then.
+    pub members_changed_at: DateTime<Utc>,
 }
 
 impl Store {
@@ -36,7 +38,7 @@ impl Store {
         Ok(sqlx::query_as!(
             GroupToMatch,
             r#"/* groups_to_match */
-             SELECT group_id, clock_timestamp() AS "now!" FROM headgate.patient_group
+             SELECT group_id, clock_timestamp() AS "now!", members_changed_at FROM headgate.patient_group
              WHERE practice_number = $1
                AND (matched_at IS NULL OR matched_at < members_changed_at
                     OR matched_at < clock_timestamp() - interval '1 day')
@@ -73,14 +75,15 @@ impl Store {
         .await?)
     }
 
-    /// Notes how many members of a group the source has. A change of members since then makes it void.
+    /// Notes how many members of a group the source has. A change of members since then makes it void, also one that was not
+    /// committed yet when they were read, although it is of an earlier time.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn group_matched(
         &self,
         practice: PracticeNumber,
-        group_id: &str,
+        group: &GroupToMatch,
         matched: Matched,
     ) -> Result<()> {
         let known: i64 = number(matched.known, "patient_group", "matched_known")?;
@@ -89,12 +92,13 @@ impl Store {
         sqlx::query!(
             "/* group_matched */
              UPDATE headgate.patient_group SET matched_at = $3, matched_known = $4, matched_of = $5
-             WHERE practice_number = $1 AND group_id = $2",
+             WHERE practice_number = $1 AND group_id = $2 AND members_changed_at = $6",
             practice.get(),
-            group_id,
+            group.group_id,
             matched.at,
             known,
             of,
+            group.members_changed_at,
         )
         .execute(&mut *tx)
         .await?;

@@ -54,6 +54,10 @@ impl Store {
         if found.is_none() {
             return Ok(None);
         }
+        // The transaction waits while the client sends, which may take minutes; whoever reads it bounds that.
+        sqlx::query("/* upload_members: idle */ SET LOCAL idle_in_transaction_session_timeout = '11min'")
+            .execute(&mut *tx)
+            .await?;
         sqlx::query(
             "/* upload_members: table */
              CREATE TEMPORARY TABLE member_upload (patient_id text COLLATE \"C\" NOT NULL, joins boolean NOT NULL)

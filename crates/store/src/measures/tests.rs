@@ -1,7 +1,7 @@
 use uuid::Uuid;
 
-use crate::Roles;
 use crate::scene::Scene;
+use crate::{Besides, Roles};
 
 /// Scans of whole tables by this connection, which is the only one of the store.
 async fn scans(store: &crate::Store, table: &str) -> i64 {
@@ -70,7 +70,7 @@ async fn what_is_asked_all_the_time_reads_no_export_that_is_over_and_no_old_seal
     worker.fail_exhausted(5).await.unwrap();
     assert_eq!(worker.ring_again(std::time::Duration::from_secs(30)).await.unwrap(), 3);
     for _ in 0..4 {
-        worker.acquire_step(Uuid::new_v4(), &Scene::limits(), true).await.unwrap();
+        worker.acquire_step(Uuid::new_v4(), &Scene::limits(), Besides::ALL).await.unwrap();
     }
     assert_eq!((scans(&worker, "export").await, scans(&worker, "audit_seal").await), before);
     worker.close().await;

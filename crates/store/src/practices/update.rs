@@ -5,11 +5,15 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use headgate_domain::PracticeNumber;
 use headgate_domain::practice::PracticeOptions;
+use sqlx::PgConnection;
 use url::Url;
 
 use crate::audit::{self, Audit};
 use crate::error::stale_if;
-use crate::{Result, Store, doorbell};
+use crate::{Result, Store, doorbell, shards};
+
+/// Why an export fails that would have read two sources.
+const ELSEWHERE: &str = "the practice's source was changed while the export ran: start it anew";
 
 /// What is to change of a practice; what is absent stays. Of what can be absent itself, `Some(None)` takes it away.
 #[derive(Debug, Clone, Default)]
@@ -46,7 +50,8 @@ impl PracticeChange {
 }
 
 impl Store {
-    /// Changes a practice; `None` when there is none. Where its source changes, a worker looks at it anew.
+    /// Changes a practice; `None` when there is none. Where its source changes, a worker looks at it anew; where it is
+    /// another one, exports that have begun fail: what they have read and what they would read does not belong together.
     ///
     /// # Errors
     /// [`crate::Error::Exists`] when another one has the base URL, [`crate::Error::Stale`] when it is not of the
@@ -62,7 +67,20 @@ impl Store {
             change.source_settings.as_ref().map(|settings| settings.iter().cloned().collect());
         let late_commit_s =
             change.late_commit_allowance_s.flatten().map(|s| i32::try_from(s).unwrap_or(i32::MAX));
+        let settings = settings.map(|settings| serde_json::json!(settings));
         let mut tx = self.at(practice).await?;
+        let elsewhere = sqlx::query_scalar!(
+            r#"/* update_practice: elsewhere */
+             SELECT (coalesce($2, source_dsn_ref), coalesce($3, source_schema), coalesce($4, source_settings))
+                    IS DISTINCT FROM (source_dsn_ref, source_schema, source_settings) AS "elsewhere!"
+               FROM headgate.practice WHERE practice_number = $1 FOR NO KEY UPDATE"#,
+            practice.get(),
+            change.source_dsn_ref,
+            change.source_schema,
+            settings,
+        )
+        .fetch_optional(&mut *tx)
+        .await?;
         let moved = sqlx::query!(
             "/* update_practice */
              UPDATE headgate.practice
@@ -82,7 +100,7 @@ impl Store {
             change.source_schema,
             change.source_mapping.is_some(),
             change.source_mapping.clone().flatten(),
-            settings.map(|settings| serde_json::json!(settings)),
+            settings,
             change.late_commit_allowance_s.is_some(),
             late_commit_s,
             change.history_since.is_some(),
@@ -97,6 +115,9 @@ impl Store {
             drop(tx);
             stale_if(if_match, self.practice(practice).await?.is_some())?;
             return Ok(None);
+        }
+        if elsewhere == Some(true) {
+            fail_begun(&mut tx, practice).await?;
         }
         if change.is_of_source() {
             sqlx::query!(
@@ -114,3 +135,24 @@ impl Store {
         Ok(Some(()))
     }
 }
+
+/// Fails the exports that have begun to look at the practice's source.
+async fn fail_begun(connection: &mut PgConnection, practice: PracticeNumber) -> Result<()> {
+    let begun = sqlx::query_scalar!(
+        "/* update_practice: begun */
+         SELECT export_id FROM headgate.export
+          WHERE practice_number = $1 AND (state IN ('planning', 'running', 'finishing')
+                                          OR (state = 'accepted' AND lease_token IS NOT NULL))
+          ORDER BY export_id FOR NO KEY UPDATE",
+        practice.get(),
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    for export in begun {
+        shards::fail_export(connection, practice.get(), &export, ELSEWHERE).await?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

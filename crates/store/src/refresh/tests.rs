@@ -1,11 +1,11 @@
 use uuid::Uuid;
 
-use crate::Acquired;
 use crate::scene::Scene;
+use crate::{Acquired, Besides};
 
 /// The next refresh that is due.
 async fn take(scene: &Scene) -> Option<crate::RefreshLease> {
-    match scene.store.acquire_step(Uuid::new_v4(), &Scene::limits(), true).await.unwrap() {
+    match scene.store.acquire_step(Uuid::new_v4(), &Scene::limits(), Besides::ALL).await.unwrap() {
         Some(Acquired::Refresh(lease)) => Some(lease),
         None => None,
         Some(other) => panic!("nothing else is to be done: {other:?}"),

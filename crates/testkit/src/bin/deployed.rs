@@ -21,8 +21,9 @@ use headgate_testkit::{Settings, headgate, trial};
 const MIGRATE: &str = "headgate-migrate";
 const ROLES: [&str; 3] = ["headgate-api", "headgate-admin", "headgate-worker"];
 
-/// How long the whole may take, and a migration, and a worker until it looks at something.
+/// How long the whole may take, and a process until it listens, and a migration, and a worker until it looks at something.
 const LIMIT: Duration = Duration::from_secs(300);
+const LISTENS_WITHIN: Duration = Duration::from_secs(30);
 const MIGRATED_WITHIN: Duration = Duration::from_secs(60);
 const REFRESHED_WITHIN: Duration = Duration::from_secs(30);
 
@@ -113,10 +114,11 @@ async fn start(cluster: &mut Cluster, servers: &Servers, wrong: &mut Vec<String>
     for name in ROLES {
         cluster.start(name, servers)?;
     }
+    // Long enough for most to have found that there is no schema; those that are slower to start are waited for.
     tokio::time::sleep(Duration::from_secs(2)).await;
     for name in ROLES {
         let (startup, liveness) =
-            (cluster.probe(name, "startup").await?, cluster.probe(name, "liveness").await?);
+            (first_answer(cluster, name, "startup").await?, cluster.probe(name, "liveness").await?);
         println!("waiting   {name:<16} startup {}, liveness {}", said(startup), said(liveness));
         if (startup, liveness) != (Some(503), Some(200)) {
             wrong
@@ -154,6 +156,18 @@ async fn start(cluster: &mut Cluster, servers: &Servers, wrong: &mut Vec<String>
         }
     }
     Ok(())
+}
+
+/// What a probe is answered as soon as something listens; nothing when that takes too long.
+async fn first_answer(cluster: &Cluster, name: &str, probe: &str) -> Result<Option<u16>> {
+    let until = Instant::now() + LISTENS_WITHIN;
+    loop {
+        let answer = cluster.probe(name, probe).await?;
+        if answer.is_some() || Instant::now() > until {
+            return Ok(answer);
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 fn said(status: Option<u16>) -> String {

@@ -31,7 +31,7 @@ struct Args {
     #[arg(long)]
     keep_going: bool,
     /// Give up after this many seconds.
-    #[arg(long, value_name = "SECONDS", default_value_t = 900)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 1800)]
     timeout: u64,
 }
 

@@ -50,9 +50,7 @@ fn masked(word: &str) -> String {
     for part in word.split_inclusive(|c: char| !is_of_id(c)) {
         let run = part.trim_end_matches(|c: char| !is_of_id(c));
         let after = &part[run.len()..];
-        let digits = run.bytes().filter(u8::is_ascii_digit).count();
-        let is_id = digits > 1 && run.len() >= 16;
-        if is_id || run == "-" {
+        if is_id(run) || run == "-" {
             shown.push('N');
         } else {
             let mut last = ' ';
@@ -74,6 +72,14 @@ fn masked(word: &str) -> String {
     shown
 }
 
+/// Whether it is an id and no name. A hash in base64url may have no digit; then it is long, and of both cases.
+fn is_id(run: &str) -> bool {
+    let has = |kind: fn(&u8) -> bool| run.bytes().any(|byte| kind(&byte));
+    let digits = run.bytes().filter(u8::is_ascii_digit).count();
+    (digits > 1 && run.len() >= 16)
+        || (run.len() >= 40 && has(u8::is_ascii_uppercase) && has(u8::is_ascii_lowercase))
+}
+
 /// Whether ids consist of it: hexadecimal digits, base64url, words joined by `-`.
 const fn is_of_id(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '-' | '_')
@@ -91,6 +97,11 @@ mod tests {
             (
                 "kid 8rsRD5-sRp_a2lBCzUUmpZhsSWsbflbUS1aivd51Uuw,",
                 "kid dnZXKK-ZxHyxBEUPBTykG65MNRq7DEwsaOOE5Pn_fDk,",
+            ),
+            // Of one digit, and of none.
+            (
+                "kid yjKSoP1xsRgcXHRtoeTFqCDjuRvxSkhKEdoPgDmlFi_ signing",
+                "kid hiUEvSxtzaVcNQUEPBTykGpMNRqKDEwsaOOERPn-fDk signing",
             ),
             ("http://127.0.0.1:31234/metrics", "http://127.0.0.1:10001/metrics"),
             ("up => 1 @[1764140000.1]", "up => 0 @[1764140999.734]"),
@@ -115,6 +126,8 @@ mod tests {
             ("a b", "a b c"),
             ("a\nb", "…\na"),
             ("export_shard_rescued_total", "export_shard_retried_total"),
+            ("http_client_request_duration_seconds_bucket", "http_server_request_duration_seconds_bucket"),
+            ("HEADGATE__KEYS__PREVIOUS_ENCRYPTION_KEY_FILE", "HEADGATE__KEYS__CURRENT_ENCRYPTION_KEY_FILE"),
             ("practice state", "practice since state"),
             ("", "a"),
         ] {

@@ -133,8 +133,8 @@ fn configuration(desk: &Path, rules: &Path) -> Result<String> {
     Ok(text)
 }
 
-/// Installs Prometheus and what else the commands of the page need, where it is missing and this is root on Debian or
-/// its kin. No service is started.
+/// Installs Prometheus and what else the commands of the page need, where it is missing, on Debian or its kin, as root or
+/// with a sudo that asks for no password. No service is started.
 ///
 /// # Errors
 /// When something is missing and cannot be installed; the error says what to type.
@@ -161,7 +161,9 @@ pub async fn ensure_tools() -> Result<()> {
          apt-get -o DPkg::Lock::Timeout=300 install -y --no-install-recommends {packages} >&2 || \
          {{ apt-get update >&2; apt-get install -y --no-install-recommends {packages} >&2; }}"
     );
-    let status = Command::new("sh").args(["-c", &script]).stdin(Stdio::null()).status().await?;
+    let as_root = r#"[ "$(id -u)" = 0 ] || exec sudo -n sh -c "$1"; exec sh -c "$1""#;
+    let status =
+        Command::new("sh").args(["-c", as_root, "sh", &script]).stdin(Stdio::null()).status().await?;
     ensure!(status.success(), "missing programs; type: apt-get install -y {packages}");
     Ok(())
 }

@@ -10,8 +10,8 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use crate::guardian::Guardian;
 
-/// How long a command may take.
-const WITHIN: Duration = Duration::from_secs(90);
+/// How long a command may take: some look again and again until something is there, which machines are slow at.
+const WITHIN: Duration = Duration::from_secs(300);
 
 const COMMAND: &str = ".command";
 const PRINTED: &str = ".printed";

@@ -2,14 +2,16 @@
 //! `_since` and is there no more.
 //!
 //! The source's tombstones tell what left; whether a resource with that id is there again, within the request's
-//! patients, is asked in the same statement. What is there is in the output and never called deleted.
+//! patients, is asked in the same statement. What is there is in the output and never called deleted. Nor is what was
+//! deleted once more after `transactionTime` as a resource of the request's patients: it was there meanwhile, so it may be in
+//! the output, and the next export tells the later deletion.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use headgate_domain::ResourceType;
 use headgate_domain::file_name::deleted_key;
 use headgate_domain::request::Level;
-use headgate_source::{Deleted, DeletedAsk, DeletedMember, Marker, Relation, Source, TombstonesOf};
+use headgate_source::{DeletedAsk, DeletedMember, Marker, Relation, Source, TombstonesOf};
 use headgate_store::{Deletions, FileKind, PublishedFile, SourceBinding, StepLease};
 use serde::Serialize;
 
@@ -36,7 +38,9 @@ pub(super) async fn files(
     let Some(deletions) = ask::control(store.deletions(lease)).await? else { return Ok(Vec::new()) };
     let source = writer.context.sources.get(binding)?;
     let catalog = ask::source("catalog", source.catalog(None)).await?;
-    if catalog.unusable.iter().any(|unusable| unusable.relation == "tombstone") {
+    let unusable = catalog.unusable.iter().any(|unusable| unusable.relation == "tombstone");
+    // Nor may it be gone that was there: its views may just be made anew.
+    if unusable || (deletions.tombstones && !catalog.tombstone) {
         // Without a word of deletions the client would keep what is gone.
         return Err(Error::Tombstones);
     }
@@ -117,32 +121,37 @@ impl Finder<'_> {
             let Some(last) = page.last() else { return Ok(()) };
             after = Some(last.id.clone());
             let full = page.len() == PAGE as usize;
-            let there = self.members_among(&page).await?;
-            ids.extend(page.into_iter().filter(|d| !self.is_there(t, d, &there)).map(|d| d.id));
+            let now = self.members_among(page.iter().flat_map(|d| &d.owners), false).await?;
+            let ever = self.members_among(page.iter().flat_map(|d| &d.again_of), true).await?;
+            let gone = page.into_iter().filter(|d| {
+                !self.is_any_within(t, &d.owners, &now) && !self.is_any_within(t, &d.again_of, &ever)
+            });
+            ids.extend(gone.map(|d| d.id));
             if !full {
                 return Ok(());
             }
         }
     }
 
-    /// Which owners of rows that are there are members.
-    async fn members_among(&self, page: &[Deleted]) -> Result<BTreeSet<String>, Error> {
-        if !self.deletions.by_members {
-            return Ok(BTreeSet::new());
-        }
-        let owners: BTreeSet<String> = page.iter().flat_map(|d| d.owners.iter().flatten().cloned()).collect();
-        if owners.is_empty() {
+    /// Which owners are members; with `former`, or were since `_since`, and are told of deletions.
+    async fn members_among(
+        &self,
+        owners: impl Iterator<Item = &Option<String>>,
+        former: bool,
+    ) -> Result<BTreeSet<String>, Error> {
+        let owners: BTreeSet<String> = owners.flatten().cloned().collect();
+        if !self.deletions.by_members || owners.is_empty() {
             return Ok(BTreeSet::new());
         }
         let owners: Vec<String> = owners.into_iter().collect();
         let (store, lease) = (&self.writer.context.store, self.lease);
-        let members = ask::control(store.members_among(lease.practice, &lease.export, &owners)).await?;
-        Ok(members.into_iter().collect())
+        let asked = store.members_among(lease.practice, &lease.export, &owners, former);
+        Ok(ask::control(asked).await?.into_iter().collect())
     }
 
-    /// Whether a resource with this id is within the request's patients.
-    fn is_there(&self, t: ResourceType, deleted: &Deleted, members: &BTreeSet<String>) -> bool {
-        deleted.owners.iter().any(|owner| match owner {
+    /// Whether any of the owners of a resource is within the request's patients.
+    fn is_any_within(&self, t: ResourceType, owners: &[Option<String>], members: &BTreeSet<String>) -> bool {
+        owners.iter().any(|owner| match owner {
             _ if !t.is_patient_owned() || self.deletions.level == Level::System => true,
             None => false,
             Some(owner) => !self.deletions.by_members || members.contains(owner),

@@ -23,7 +23,7 @@ pub(super) async fn run(
     }
     for group in ask::control(context.store.groups_to_match(practice)).await? {
         let matched = count(context, practice, source, catalog, &group).await?;
-        ask::control(context.store.group_matched(practice, &group.group_id, matched)).await?;
+        ask::control(context.store.group_matched(practice, &group, matched)).await?;
     }
     Ok(())
 }

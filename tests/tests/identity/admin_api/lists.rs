@@ -7,11 +7,11 @@ use headgate_testkit::auth::{Algorithm, PrivateKey};
 use headgate_testkit::serde_json::{Value, json};
 use headgate_testkit::{Admin, Level, TestApp};
 
-use crate::scene::{ALL, Scene, Shared, on, problem, text};
+use crate::scene::{ALL, Scene, Shared, alone, on, problem, text};
 
 static SCENE: Shared = Shared::const_new();
 
-/// A Headgate where nothing changes while its lists are walked.
+/// A Headgate where no worker changes anything while its lists are walked.
 fn play(test: impl AsyncFnOnce(&'static Scene) -> Result<()>) -> Result<()> {
     on(&SCENE, || TestApp::builder().workers(0), test)
 }
@@ -60,8 +60,10 @@ async fn fill(scene: &Scene) -> Result<(String, String)> {
 
 #[test]
 fn walking_a_list_one_by_one_gives_what_the_whole_gives() -> Result<()> {
-    play(async |scene| {
-        let (practice, client) = fill(scene).await?;
+    // By itself: what the other tests make would come into the lists while they are compared.
+    alone(async || {
+        let scene = Scene::build(TestApp::builder().workers(0)).await?;
+        let (practice, client) = fill(&scene).await?;
         let admin = scene.app.admin();
         for (path, member, key, least) in [
             ("vendors".to_owned(), "vendors", "vendor_id", 3),
@@ -86,6 +88,7 @@ fn walking_a_list_one_by_one_gives_what_the_whole_gives() -> Result<()> {
                 "{path}"
             );
         }
+        scene.app.stop().await;
         Ok(())
     })
 }

@@ -106,6 +106,7 @@ fn it_is_known_what_went_to_whom_and_which_patients_were_in_it_even_after_the_pu
                 }
             }
         }
+        until_purged(app, export_id(&cancelled)).await?;
         ensure!(app.s3_keys("")?.is_empty(), "everything is purged");
         Ok(())
     })

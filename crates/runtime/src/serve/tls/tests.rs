@@ -22,9 +22,14 @@ impl Certificate {
         Self { pem: made.cert.pem(), key: made.signing_key.serialize_pem() }
     }
 
+    /// As renewals do it: new files in place of the old ones. Where the file system's clock is coarse, nothing but the
+    /// inode may tell a file from the one that was written just before.
     fn write(&self, folder: &TempDir) {
-        fs::write(folder.path().join("cert"), &self.pem).unwrap();
-        fs::write(folder.path().join("key"), &self.key).unwrap();
+        for (name, text) in [("cert", &self.pem), ("key", &self.key)] {
+            let new = folder.path().join("new");
+            fs::write(&new, text).unwrap();
+            fs::rename(&new, folder.path().join(name)).unwrap();
+        }
     }
 
     fn trusting(&self) -> reqwest::ClientBuilder {
@@ -121,14 +126,15 @@ async fn a_client_that_sends_no_request_after_the_handshake_is_cut() {
 async fn handshakes_under_way_count_as_connections() {
     let (_folder, certificate, tls) = pair();
     let server = start_with(Some(tls)).await;
+    // Before the idle ones come: they keep their places for the whole time from then, however late the third one is.
+    let begun = Instant::now();
     let _idle = [
         TcpStream::connect(server.address).await.unwrap(),
         TcpStream::connect(server.address).await.unwrap(),
     ];
     tokio::time::sleep(Duration::from_millis(50)).await;
-    let begun = Instant::now();
     certificate.handshake(server.address, HTTP2).await;
-    assert!(begun.elapsed() >= BOUNDS.header_timeout / 2, "it was served beside the two idle ones");
+    assert!(begun.elapsed() >= BOUNDS.header_timeout * 3 / 4, "it was served beside the two idle ones");
 }
 
 #[tokio::test]
@@ -165,6 +171,42 @@ async fn a_new_certificate_is_taken_and_a_broken_one_is_not() {
     fs::remove_file(folder.path().join("cert")).unwrap();
     tls.look();
     assert!(reaches(&new).await);
+}
+
+#[test]
+fn files_that_could_not_be_read_are_tried_again_though_nothing_of_them_has_changed() {
+    let (folder, old, tls) = pair();
+    let unread = || tls.0.in_force.read().unwrap().unread;
+    let config = || Arc::clone(&tls.0.in_force.read().unwrap().config);
+    let first = config();
+    // A folder cannot be read as a file, by nobody.
+    fs::remove_file(folder.path().join("cert")).unwrap();
+    fs::create_dir(folder.path().join("cert")).unwrap();
+    tls.look();
+    assert!(unread() && Arc::ptr_eq(&config(), &first));
+    fs::remove_dir(folder.path().join("cert")).unwrap();
+    old.write(&folder);
+    // As after a failure that leaves no trace in the file, such as too many open ones.
+    let now = stamps(&tls.0.cert_file, &tls.0.key_file);
+    tls.0.in_force.write().unwrap().read = now;
+    tls.look();
+    assert!(!unread() && !Arc::ptr_eq(&config(), &first));
+    // And then no more.
+    let second = config();
+    tls.look();
+    assert!(Arc::ptr_eq(&config(), &second));
+}
+
+#[test]
+fn a_file_that_was_only_given_other_rights_is_another() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let (folder, _certificate, tls) = pair();
+    let before = stamps(&tls.0.cert_file, &tls.0.key_file);
+    // The file system's clock may be coarse.
+    std::thread::sleep(Duration::from_millis(50));
+    fs::set_permissions(folder.path().join("cert"), fs::Permissions::from_mode(0o600)).unwrap();
+    assert_ne!(stamps(&tls.0.cert_file, &tls.0.key_file), before);
 }
 
 #[test]

@@ -1,0 +1,44 @@
+use super::*;
+use crate::scene::Scene;
+
+#[tokio::test]
+async fn another_source_fails_the_exports_that_have_begun_and_no_others() {
+    let mut scene = Scene::new().await;
+    for state in ["planning", "running", "finishing", "completed", "revoked"] {
+        scene.export(state).await;
+    }
+    scene.export("accepted").await;
+    scene.run("UPDATE headgate.export SET lease_step = 'plan', lease_token = gen_random_uuid(), lease_expires_at = now() WHERE state = 'accepted'").await;
+    scene.export("accepted").await;
+    let states = async || {
+        scene.ask("SELECT string_agg(state || coalesce(': ' || failure, ''), '; ' ORDER BY export_id) FROM headgate.export").await
+    };
+    let change = async |change: PracticeChange| {
+        scene
+            .store
+            .update_practice(Scene::practice(), &change, None, &Scene::audit("test"))
+            .await
+            .unwrap()
+            .unwrap();
+    };
+    let before = states().await;
+    // What stays as it is, and what is not of the source.
+    change(PracticeChange { source_dsn_ref: Some("env:X".to_owned()), ..PracticeChange::default() }).await;
+    change(PracticeChange {
+        source_settings: Some(Vec::new()),
+        name: Some("N".to_owned()),
+        ..PracticeChange::default()
+    })
+    .await;
+    assert_eq!(states().await, before);
+    let settings = vec![("app.practice".to_owned(), "2".to_owned())];
+    change(PracticeChange { source_settings: Some(settings), ..PracticeChange::default() }).await;
+    let failed = format!("failed: {ELSEWHERE}");
+    let expected = [&failed, &failed, &failed, "completed", "revoked", &failed, "accepted"].join("; ");
+    assert_eq!(states().await, expected);
+    assert_eq!(
+        scene.ask("SELECT count(*) FROM headgate.audit_event WHERE action = 'export.failed'").await,
+        "4"
+    );
+    scene.end().await;
+}
