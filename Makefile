@@ -86,7 +86,7 @@ PATIENTS ?= $(if $(filter mapping,$(CASE)),10000,300)
 US_CORE ?= 6.1.0
 CONFORMANCE = $(or $(CARGO_TARGET_DIR),target)/conformance-export
 
-# Needs Node.js 20 and Python 3.11 for the validators, which are installed below target/. Coverage of must-support
+# Needs Node.js 20.19 and Python 3.11 for the validators, which are installed below target/. Coverage of must-support
 # elements is that of US Core 6.1.0, and its page is written for the usual population only.
 conformance: bins ## Export the reference EHR and validate every resource against US Core
 	@rm -rf $(CONFORMANCE)

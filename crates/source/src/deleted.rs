@@ -28,8 +28,8 @@ pub struct Deleted {
     pub id: String,
     /// `patient_id` of every row that yields a resource with this id now; empty: it is gone.
     pub owners: Vec<Option<String>>,
-    /// Whose it was when it was deleted once more, after [`DeletedAsk::up_to`]. Where that is told to the same reader later,
-    /// it was there meanwhile and may be in the output: then nothing is told now.
+    /// Whose it was when it was deleted once more, after [`DeletedAsk::up_to`]. Where it was
+    /// within the same patients, it may be in the output, and the later deletion is told later: nothing is told now.
     pub again_of: Vec<Option<String>>,
 }
 

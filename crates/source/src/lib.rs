@@ -33,6 +33,8 @@
 //! on `(page_key, id)`, which never changes while a row lives, and with no upper bound on `last_updated`: a
 //! row that changes while the export runs comes out once, in one of its versions, and its stamp is later
 //! than T, so the next export with `_since` = T delivers it again. With an upper bound it would be dropped.
+//! A cohort is read patient by patient: there a row that is filed under another patient of the cohort
+//! meanwhile may come out twice or not at all, and that next export has it.
 //!
 //! Each page is a short transaction of its own, so the export never holds back the clinical database's
 //! vacuum, and can go on from any row after a crash. The price is that later pages must come from a server

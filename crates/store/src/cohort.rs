@@ -128,7 +128,7 @@ impl Store {
         .await?)
     }
 
-    /// Which of these patients are members now; with `former`, or were since the export's `_since`.
+    /// Which of these patients are members now.
     ///
     /// # Errors
     /// When the database fails.
@@ -137,16 +137,14 @@ impl Store {
         practice: PracticeNumber,
         export: &ExportId,
         patients: &[String],
-        former: bool,
     ) -> Result<Vec<String>> {
         Ok(sqlx::query_scalar!(
             "/* members_among */
              SELECT patient_id FROM headgate.export_member
-              WHERE practice_number = $1 AND export_id = $2 AND patient_id = ANY($3) AND (NOT former OR $4)",
+              WHERE practice_number = $1 AND export_id = $2 AND patient_id = ANY($3) AND NOT former",
             practice.get(),
             export.as_str(),
             patients,
-            former,
         )
         .fetch_all(&self.pool)
         .await?)

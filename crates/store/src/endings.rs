@@ -47,7 +47,7 @@ pub(crate) async fn end_exports(
                 WHERE ($1::bigint IS NULL OR x.practice_number = $1) AND ($2::text IS NULL OR x.client_id = $2)
                   AND ($3::uuid IS NULL OR x.client_id IN (SELECT a.client_id FROM headgate.app a WHERE a.vendor_id = $3))
                   AND x.state IN ('accepted', 'planning', 'running', 'finishing', 'completed')
-                -- In the order in which leases are renewed, or one would wait for the other. Not for a publication under
+                -- In one order, or two endings would wait for each other. Not for a publication under
                 -- way, which refers to the export: its worker may have vanished.
                 ORDER BY x.practice_number, x.export_id FOR NO KEY UPDATE)
          RETURNING practice_number, export_id",

@@ -58,8 +58,6 @@ pub struct ClientExport {
     pub id: ExportId,
     /// The kick-off URL with its query.
     pub request_url: String,
-    /// The types that are exported.
-    pub types: BTreeSet<ResourceType>,
     /// Where it stands.
     pub state: ExportState,
     /// When it was kicked off.
@@ -124,7 +122,8 @@ impl Store {
         .transpose()
     }
 
-    /// A client's exports at a practice that are live, completed or failed, newest first, at most 200.
+    /// A client's exports at a practice that are live, completed or failed and hold no other types than these, newest first,
+    /// at most 200.
     ///
     /// # Errors
     /// When the database fails.
@@ -132,17 +131,20 @@ impl Store {
         &self,
         practice: PracticeNumber,
         client: &ClientId,
+        types: &[ResourceType],
     ) -> Result<Vec<ClientExport>> {
+        let types: Vec<String> = types.iter().map(|t| t.name().to_owned()).collect();
         let rows = sqlx::query!(
             "/* exports_of_client */
-             SELECT export_id, request_url, types, state, accepted_at, transaction_time, expires_at
+             SELECT export_id, request_url, state, accepted_at, transaction_time, expires_at
              FROM headgate.export
              WHERE practice_number = $1 AND client_id = $2
                AND state IN ('accepted', 'planning', 'running', 'finishing', 'completed', 'failed')
-               AND (expires_at IS NULL OR expires_at > clock_timestamp())
+               AND (expires_at IS NULL OR expires_at > clock_timestamp()) AND types <@ $3
              ORDER BY accepted_at DESC, export_id LIMIT 200",
             practice.get(),
             client.as_str(),
+            &types,
         )
         .fetch_all(&mut *self.at(practice).await?)
         .await?;
@@ -151,7 +153,6 @@ impl Store {
                 Ok(ClientExport {
                     id: parsed(&row.export_id, "export", "export_id")?,
                     request_url: row.request_url,
-                    types: types_of(&row.types)?,
                     state: state_of(&row.state)?,
                     accepted_at: row.accepted_at,
                     transaction_time: row.transaction_time,

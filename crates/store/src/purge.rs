@@ -90,6 +90,23 @@ async fn was_purged(connection: &mut PgConnection, lease: &StepLease) -> Result<
 /// must be answerable for years (45 CFR 164.528).
 async fn forget_patients(connection: &mut PgConnection, lease: &StepLease) -> Result<()> {
     let (practice, export) = (lease.practice.get(), lease.export.as_str());
+    // First: it waits for a publication that still hangs, whose rows the deletions below then see.
+    sqlx::query!(
+        "/* forget_patients: shards */
+         UPDATE headgate.shard SET slice = '{}', cursor = NULL WHERE practice_number = $1 AND export_id = $2",
+        practice,
+        export,
+    )
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query!(
+        "/* forget_patients: streams */
+         UPDATE headgate.export_stream SET plan_cursor = NULL WHERE practice_number = $1 AND export_id = $2",
+        practice,
+        export,
+    )
+    .execute(&mut *connection)
+    .await?;
     sqlx::query!(
         "/* forget_patients: members */
          DELETE FROM headgate.export_member m WHERE practice_number = $1 AND export_id = $2
@@ -124,22 +141,6 @@ async fn forget_patients(connection: &mut PgConnection, lease: &StepLease) -> Re
         export,
     )
     .execute(&mut *connection)
-    .await?;
-    sqlx::query!(
-        "/* forget_patients: shards */
-         UPDATE headgate.shard SET slice = '{}', cursor = NULL WHERE practice_number = $1 AND export_id = $2",
-        practice,
-        export,
-    )
-    .execute(&mut *connection)
-    .await?;
-    sqlx::query!(
-        "/* forget_patients: streams */
-         UPDATE headgate.export_stream SET plan_cursor = NULL WHERE practice_number = $1 AND export_id = $2",
-        practice,
-        export,
-    )
-    .execute(connection)
     .await?;
     Ok(())
 }

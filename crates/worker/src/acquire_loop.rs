@@ -66,6 +66,7 @@ async fn acquired<T>(
         tokio::time::sleep(patience / 3).await;
     };
     tokio::select! {
+        biased;
         answer = within(patience, asked) => answer,
         () = drained => Ok(None),
     }
@@ -202,7 +203,7 @@ async fn settle_step(
     stop: &CancellationToken,
     result: Result<Ended, Error>,
 ) {
-    let error = match result {
+    let error = match unless_draining(context, result) {
         Ok(Ended::Done) => return,
         Ok(Ended::Drained) => return release_step(context, lease, Duration::ZERO, true).await,
         Err(error) => error,
@@ -255,7 +256,7 @@ async fn settle_shard(
 ) {
     let (practice, export) = (lease.practice, &lease.export);
     let (stream, shard) = (lease.stream, lease.shard);
-    let (outcome, settled) = match result {
+    let (outcome, settled) = match unless_draining(context, result) {
         Ok(Ended::Done) => ("done", Ok(())),
         Ok(Ended::Drained) => ("drained", release_shard(context, lease, Duration::ZERO, None).await),
         Err(error) => {
@@ -283,6 +284,17 @@ async fn settle_shard(
     };
     attempt.end(outcome);
     log_unsettled("shard", settled);
+}
+
+/// What failed in a worker that drains is as good as drained: it was not tried as often as usual.
+fn unless_draining(context: &Context, result: Result<Ended, Error>) -> Result<Ended, Error> {
+    match result {
+        Err(error) if context.drain.is_cancelled() && error.fate() == Fate::Retry => {
+            tracing::info!(%error, "given back while draining");
+            Ok(Ended::Drained)
+        }
+        other => other,
+    }
 }
 
 /// How often the work was acquired since it last moved. What the lease says holds only while nothing was written under it: a

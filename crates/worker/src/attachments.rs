@@ -102,7 +102,7 @@ async fn there(
     if lease.by_members {
         let patients: HashSet<&String> = found.iter().filter_map(|a| a.patient_id.as_ref()).collect();
         let patients: Vec<String> = patients.into_iter().cloned().collect();
-        let members = context.store.members_among(lease.practice, &lease.export, &patients, false);
+        let members = context.store.members_among(lease.practice, &lease.export, &patients);
         let members = ask::control(members).await?;
         found.retain(|a| a.patient_id.as_ref().is_none_or(|patient| members.contains(patient)));
     }

@@ -20,7 +20,7 @@ pub struct Hands {
     /// Those among the steps that may refresh or purge: never all, or practices whose databases do not answer, or a bucket
     /// that refuses to delete, would keep exports from being planned and finished.
     pub besides: Arc<Semaphore>,
-    /// Those among them that may purge: half of all steps, so that refreshes have some too.
+    /// Those among them that may purge: half of all steps, so that from three steps on refreshes have some too.
     pub purges: Arc<Semaphore>,
     pub shards: Arc<Semaphore>,
 }

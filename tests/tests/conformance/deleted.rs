@@ -91,7 +91,15 @@ fn what_is_deleted_again_after_the_time_of_an_export_is_told_now_unless_the_next
         let list = [patient("ada"), patient("eve"), instant("_since", &time)];
         let got = export_by_post(&client, &Level::Patient, &list).await?;
         ensure!(got.deleted()? == ["Observation/hr-eve"], "{:?}", got.deleted()?);
-        // Who asks for everybody is told of both by the next export.
+        // Whoever left the group is told of no more, and is in no output.
+        stage.app.group(&practice, GROUP, &["ada"]).await?;
+        practice.delete("Encounter", "enc-ada").await?;
+        let again = "INSERT INTO fhir_export.tombstone
+                     VALUES ('Encounter', 'enc-ada', 'eve', clock_timestamp() + interval '1 hour')";
+        sql(&practice, again).await?;
+        let got = export(&client, &group(), &[("_since", &time)]).await?;
+        ensure!(got.deleted()? == ["Encounter/enc-ada", "Observation/hr-eve"], "{:?}", got.deleted()?);
+        // Who asks for everybody is told of all by the next export.
         let got = export(&client, &Level::Patient, &[("_since", &time)]).await?;
         ensure!(got.deleted()?.is_empty(), "{:?}", got.deleted()?);
         Ok(())

@@ -3,6 +3,7 @@
 //! with the same token would not tell, the list does not tell either.
 
 use axum::response::Response;
+use headgate_domain::ResourceType;
 use headgate_domain::export::ExportState;
 use headgate_domain::instant;
 use headgate_domain::practice::Practice;
@@ -45,9 +46,9 @@ pub(crate) async fn list(
 ) -> Result<Response, ApiError> {
     let bearer = Bearer::of(state, practice, headers).await?;
     let principal = bearer.consented(state, practice).await?.ok_or(ApiError::NoConsent)?;
-    let exports = state.store().exports_of_client(practice.number, &principal.client).await?;
-    let exports = exports.into_iter().filter(|export| export.types.iter().all(|t| principal.covers(*t)));
-    let exports = exports.filter_map(|export| shown(practice, export)).collect();
+    let covered: Vec<_> = ResourceType::ALL.iter().copied().filter(|t| principal.covers(*t)).collect();
+    let exports = state.store().exports_of_client(practice.number, &principal.client, &covered).await?;
+    let exports = exports.into_iter().filter_map(|export| shown(practice, export)).collect();
     Ok(respond::json(StatusCode::OK, &Exports { exports }))
 }
 
@@ -72,11 +73,9 @@ fn shown(practice: &Practice, export: ClientExport) -> Option<Export> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use chrono::DateTime;
+    use headgate_domain::PracticeNumber;
     use headgate_domain::practice::PracticeOptions;
-    use headgate_domain::{PracticeNumber, ResourceType};
     use serde_json::json;
 
     use super::*;
@@ -95,7 +94,6 @@ mod tests {
         let export = ClientExport {
             id: "d60cbaa19d337fbfb8ba2677d4dc30a4".parse().unwrap(),
             request_url: "https://a.example/fhir/r4/$export".to_owned(),
-            types: BTreeSet::from([ResourceType::Patient]),
             state,
             accepted_at: DateTime::UNIX_EPOCH,
             transaction_time: None,

@@ -189,7 +189,7 @@ impl Tls {
                 tracing::info!("the certificate was read again");
             }
             // Of files that stay as they are it was said already.
-            Err(_) if !changed => {}
+            Err(TlsError::File { .. }) if !changed => {}
             Err(error) => tracing::warn!(%error, "the new certificate cannot be used; the old one stays"),
         }
     }

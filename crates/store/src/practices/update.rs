@@ -136,20 +136,20 @@ impl Store {
     }
 }
 
-/// Fails the exports that have begun to look at the practice's source.
+/// Fails the exports that have begun to look at the practice's source. The others are held as long: a worker that took one
+/// now would still see the former source.
 async fn fail_begun(connection: &mut PgConnection, practice: PracticeNumber) -> Result<()> {
-    let begun = sqlx::query_scalar!(
-        "/* update_practice: begun */
-         SELECT export_id FROM headgate.export
-          WHERE practice_number = $1 AND (state IN ('planning', 'running', 'finishing')
-                                          OR (state = 'accepted' AND lease_token IS NOT NULL))
-          ORDER BY export_id FOR NO KEY UPDATE",
+    let live = sqlx::query!(
+        r#"/* update_practice: live */
+         SELECT export_id, (state <> 'accepted' OR lease_token IS NOT NULL) AS "begun!" FROM headgate.export
+          WHERE practice_number = $1 AND state IN ('accepted', 'planning', 'running', 'finishing')
+          ORDER BY export_id FOR NO KEY UPDATE"#,
         practice.get(),
     )
     .fetch_all(&mut *connection)
     .await?;
-    for export in begun {
-        shards::fail_export(connection, practice.get(), &export, ELSEWHERE).await?;
+    for export in live.iter().filter(|export| export.begun) {
+        shards::fail_export(connection, practice.get(), &export.export_id, ELSEWHERE).await?;
     }
     Ok(())
 }

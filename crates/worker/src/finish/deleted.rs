@@ -4,14 +4,14 @@
 //! The source's tombstones tell what left; whether a resource with that id is there again, within the request's
 //! patients, is asked in the same statement. What is there is in the output and never called deleted. Nor is what was
 //! deleted once more after `transactionTime` as a resource of the request's patients: it was there meanwhile, so it may be in
-//! the output, and the next export tells the later deletion.
+//! the output, and the next export tells the later deletion. (What was a former member's then is in no output.)
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use headgate_domain::ResourceType;
 use headgate_domain::file_name::deleted_key;
 use headgate_domain::request::Level;
-use headgate_source::{DeletedAsk, DeletedMember, Marker, Relation, Source, TombstonesOf};
+use headgate_source::{Deleted, DeletedAsk, DeletedMember, Marker, Relation, Source, TombstonesOf};
 use headgate_store::{Deletions, FileKind, PublishedFile, SourceBinding, StepLease};
 use serde::Serialize;
 
@@ -121,10 +121,9 @@ impl Finder<'_> {
             let Some(last) = page.last() else { return Ok(()) };
             after = Some(last.id.clone());
             let full = page.len() == PAGE as usize;
-            let now = self.members_among(page.iter().flat_map(|d| &d.owners), false).await?;
-            let ever = self.members_among(page.iter().flat_map(|d| &d.again_of), true).await?;
+            let members = self.members_among(&page).await?;
             let gone = page.into_iter().filter(|d| {
-                !self.is_any_within(t, &d.owners, &now) && !self.is_any_within(t, &d.again_of, &ever)
+                !self.is_any_within(t, &d.owners, &members) && !self.is_any_within(t, &d.again_of, &members)
             });
             ids.extend(gone.map(|d| d.id));
             if !full {
@@ -133,19 +132,16 @@ impl Finder<'_> {
         }
     }
 
-    /// Which owners are members; with `former`, or were since `_since`, and are told of deletions.
-    async fn members_among(
-        &self,
-        owners: impl Iterator<Item = &Option<String>>,
-        former: bool,
-    ) -> Result<BTreeSet<String>, Error> {
-        let owners: BTreeSet<String> = owners.flatten().cloned().collect();
+    /// Which owners, now or later, are members now.
+    async fn members_among(&self, page: &[Deleted]) -> Result<BTreeSet<String>, Error> {
+        let owners = page.iter().flat_map(|d| d.owners.iter().chain(&d.again_of)).flatten();
+        let owners: BTreeSet<String> = owners.cloned().collect();
         if !self.deletions.by_members || owners.is_empty() {
             return Ok(BTreeSet::new());
         }
         let owners: Vec<String> = owners.into_iter().collect();
         let (store, lease) = (&self.writer.context.store, self.lease);
-        let asked = store.members_among(lease.practice, &lease.export, &owners, former);
+        let asked = store.members_among(lease.practice, &lease.export, &owners);
         Ok(ask::control(asked).await?.into_iter().collect())
     }
 

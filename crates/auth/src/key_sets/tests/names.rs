@@ -19,7 +19,7 @@ async fn names_that_nobody_answers_for_leave_issuers_alone_and_other_apps_may_tr
     let server = Server::start(|_| Reply::json("", &set(&["a"]))).await;
     let port = server.url.port().unwrap();
     let url = |host: &str| format!("http://{host}.example:{port}/jwks.json").parse::<Url>().unwrap();
-    let options = KeySetOptions { timeout: SHORT, ..options() };
+    let options = KeySetOptions { timeout: SHORT * 5, ..options() };
     let sets = KeySets::resolving_with(Arc::new(Names), options).unwrap();
     // As many at once as are fetched at once; each leaves a lookup behind, and there may be 64.
     for round in 0..3 {
@@ -34,7 +34,7 @@ async fn names_that_nobody_answers_for_leave_issuers_alone_and_other_apps_may_tr
         let started = Instant::now();
         let refused = sets.client_keys(&url("good"), "a").await.map(|_| ());
         assert_eq!(refused, Err(KeySetError::Busy));
-        assert!(started.elapsed() >= SHORT / 4, "it is remembered: {:?}", started.elapsed());
+        assert!(started.elapsed() >= SHORT, "it is remembered: {:?}", started.elapsed());
     }
     assert_eq!(server.connections(), 0);
     assert!(sets.issuer_keys(&url("good"), "a").await.is_ok());

@@ -1,3 +1,5 @@
+use uuid::Uuid;
+
 use super::*;
 use crate::scene::Scene;
 
@@ -31,6 +33,13 @@ async fn another_source_fails_the_exports_that_have_begun_and_no_others() {
     })
     .await;
     assert_eq!(states().await, before);
+    // Nobody begins one with the source of before while the change is not there yet.
+    let mut changing = scene.store.pool.begin().await.unwrap();
+    fail_begun(&mut changing, Scene::practice()).await.unwrap();
+    let (limits, besides) = (Scene::limits(), crate::Besides { refresh: false, purge: false });
+    let taken = scene.store.acquire_step(Uuid::new_v4(), &limits, besides).await.unwrap();
+    assert!(taken.is_none(), "{taken:?}");
+    changing.rollback().await.unwrap();
     let settings = vec![("app.practice".to_owned(), "2".to_owned())];
     change(PracticeChange { source_settings: Some(settings), ..PracticeChange::default() }).await;
     let failed = format!("failed: {ELSEWHERE}");
