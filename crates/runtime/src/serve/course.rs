@@ -2,10 +2,10 @@
 //!
 //! hyper bounds the pause between two requests of HTTP/1, and nothing while an answer is being sent; of a client of
 //! HTTP/2 it wants no more than that pings are answered. So requests are counted here, and the same holds for both
-//! protocols: a connection with no request under way ends `idle_timeout` after a piece of its last answer was taken, whether
-//! or not that was all. A client of HTTP/2 that goes on asking could still leave some of its answers unread for ever, and a proxy keeps
-//! a connection busy for days: so one of HTTP/2 ends at an age too. HTTP/1 has one answer at a time, and could not be
-//! told of its end between two requests without losing one.
+//! protocols: a connection with no request under way ends `idle_timeout` after a piece of its last answer was taken,
+//! whether or not that was all. A client of HTTP/2 that goes on asking could still leave some of its answers unread
+//! for ever, and a proxy keeps a connection busy for days: so one of HTTP/2 ends at an age too. HTTP/1 has one answer
+//! at a time, and could not be told of its end between two requests without losing one.
 //!
 //! To end is first to be told so (GOAWAY, `Connection: close`): what is under way is answered, and what comes too late
 //! the client may safely send elsewhere. When the last answer has had its time to be read, the rest is dropped.

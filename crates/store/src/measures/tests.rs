@@ -21,7 +21,7 @@ async fn an_export_that_waits_because_its_practice_is_paused_is_not_the_oldest_t
     for state in ["accepted", "running", "completed"] {
         scene.export(state).await;
     }
-    scene.run("UPDATE headgate.export SET accepted_at = now() - interval '5 hours', ended_at = ended_at - interval '4 hours'").await;
+    scene.run("UPDATE headgate.export SET accepted_at = now() - interval '5 hours'").await;
     let measured = async || {
         let measures = scene.store.measures().await.unwrap();
         let of = |state| measures.exports.iter().find(|e| e.state == state).unwrap();

@@ -10,10 +10,17 @@ async fn another_source_fails_the_exports_that_have_begun_and_no_others() {
         scene.export(state).await;
     }
     scene.export("accepted").await;
-    scene.run("UPDATE headgate.export SET lease_step = 'plan', lease_token = gen_random_uuid(), lease_expires_at = now() WHERE state = 'accepted'").await;
+    scene
+        .run(
+            "UPDATE headgate.export SET lease_step = 'plan', lease_token = gen_random_uuid(), lease_expires_at = now()
+             WHERE state = 'accepted'",
+        )
+        .await;
     scene.export("accepted").await;
     let states = async || {
-        scene.ask("SELECT string_agg(state || coalesce(': ' || failure, ''), '; ' ORDER BY export_id) FROM headgate.export").await
+        let states = "SELECT string_agg(state || coalesce(': ' || failure, ''), '; ' ORDER BY export_id)
+                        FROM headgate.export";
+        scene.ask(states).await
     };
     let change = async |change: PracticeChange| {
         scene
