@@ -5,7 +5,7 @@
 //! else about it is told. It is also the longest document that anybody may ask for, and leave unread: so it is written
 //! once for each list that was read, and all answers share its bytes.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::Body;
 use axum::response::Response;
@@ -14,7 +14,6 @@ use headgate_domain::practice::Practice;
 use http::HeaderValue;
 use http::header::CONTENT_TYPE;
 use serde_json::{Value, json};
-use tokio::sync::Mutex;
 
 use crate::error::ApiError;
 use crate::state::ApiState;
@@ -23,9 +22,11 @@ use crate::state::ApiState;
 pub(crate) const PATH: &str = "/endpoints";
 
 /// The document that was written last.
-static LAST: Mutex<Option<Written>> = Mutex::const_new(None);
+#[derive(Debug, Default)]
+pub(crate) struct Document(Mutex<Option<Written>>);
 
 /// A document, and the list that it was written of.
+#[derive(Debug)]
 struct Written {
     of: Arc<[Practice]>,
     bytes: Bytes,
@@ -34,7 +35,10 @@ struct Written {
 /// Answers with the document.
 pub(crate) async fn show(state: &ApiState) -> Result<Response, ApiError> {
     let practices = state.directory().practices(state.store()).await?;
-    let bytes = written(&mut *LAST.lock().await, &practices, || state.config().endpoints_url());
+    let bytes = {
+        let mut last = state.endpoints().0.lock().unwrap_or_else(PoisonError::into_inner);
+        written(&mut last, &practices, || state.config().endpoints_url())
+    };
     let mut response = Response::new(Body::from(bytes));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/fhir+json"));
     Ok(response)

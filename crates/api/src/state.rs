@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 
 use crate::ApiConfig;
 use crate::directory::Directory;
+use crate::endpoints::Document;
 use crate::keys::Keys;
 use crate::throttle::Throttle;
 use crate::token::{Limit, Refusals};
@@ -37,6 +38,7 @@ struct Inner {
     deps: Deps,
     keys: Keys,
     directory: Directory,
+    endpoints: Document,
     throttle: Throttle,
     token_limit: Limit,
     refusals: Refusals,
@@ -80,6 +82,7 @@ impl ApiState {
         Ok(Self(Arc::new(Inner {
             keys,
             directory: Directory::default(),
+            endpoints: Document::default(),
             throttle: Throttle::default(),
             token_limit: Limit::per_minute(deps.config.token_requests_per_minute),
             refusals: Refusals::default(),
@@ -121,6 +124,11 @@ impl ApiState {
     /// The practices as everybody may know them.
     pub(crate) fn directory(&self) -> &Directory {
         &self.0.directory
+    }
+
+    /// The document of all endpoints, as it was written last.
+    pub(crate) fn endpoints(&self) -> &Document {
+        &self.0.endpoints
     }
 
     /// The count of polls.
