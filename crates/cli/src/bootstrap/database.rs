@@ -28,25 +28,27 @@ const READ_EVERY: Duration = Duration::from_secs(5);
 /// How often it is logged what is waited for.
 const TELL_EVERY: Duration = Duration::from_secs(60);
 
+/// How soon a connection that is given back must answer. Where the other end has vanished, its place is free again by then;
+/// and the server ends what a request that was given up has asked for.
+const RETURNED: Option<Duration> = Some(Duration::from_secs(5));
+
 /// What one statement of the API may take: its requests are short, and strangers decide what they ask for.
-const API_STATEMENT: Duration = Duration::from_secs(60);
+const API: Bounds =
+    Bounds { statement: Duration::from_secs(60), idle: Duration::from_secs(60), returned: RETURNED };
 
 /// The same of a worker: housekeeping after a long rest deletes many rows at once. What holds others up is shorter; between
-/// two statements of a transaction it does nothing, and a connection that it gives back has nothing left to do.
-const WORKER: Bounds = Bounds {
-    statement: Duration::from_secs(15 * 60),
-    idle: Duration::from_secs(60),
-    returned: Some(Duration::from_secs(5)),
-};
+/// two statements of a transaction it does nothing.
+const WORKER: Bounds =
+    Bounds { statement: Duration::from_secs(15 * 60), idle: Duration::from_secs(60), returned: RETURNED };
 
 /// What bounds the statements of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bound {
     /// Nothing.
     None,
-    /// The time that a statement of the API may take.
+    /// What those of the API may take.
     Api,
-    /// What a worker's may take, and that it notices a connection that is dead.
+    /// What those of a worker may take.
     Worker,
 }
 
@@ -118,7 +120,7 @@ async fn connect(
         let (most, acquire) = (config.database.max_connections, config.database.acquire_timeout());
         let connecting = async {
             match bound {
-                Bound::Api => Store::connect_bounded(url, most, acquire, Bounds::of(API_STATEMENT)).await,
+                Bound::Api => Store::connect_bounded(url, most, acquire, API).await,
                 Bound::Worker => Store::connect_bounded(url, most, acquire, WORKER).await,
                 Bound::None => Store::connect(url, most, acquire).await,
             }
