@@ -198,6 +198,12 @@ impl Catalog {
     pub fn relations_of(&self, resource_type: ResourceType) -> impl Iterator<Item = &Relation> {
         self.relations.iter().filter(move |r| r.resource_type == resource_type)
     }
+
+    /// Whether there are tombstones that cannot be read. Sources need not keep any.
+    #[must_use]
+    pub fn has_unusable_tombstones(&self) -> bool {
+        self.unusable.iter().any(|unusable| unusable.relation == "tombstone")
+    }
 }
 
 impl Source {

@@ -118,8 +118,7 @@ async fn fix_horizon(
         replica: horizon.marker.replica,
         lsn: horizon.marker.lsn,
         margin: context.config.source.margin,
-        tombstones: catalog.tombstone
-            || catalog.unusable.iter().any(|unusable| unusable.relation == "tombstone"),
+        tombstones: catalog.tombstone || catalog.has_unusable_tombstones(),
     };
     let time = ask::control(context.store.fix_horizon(lease, &state.level, &cohort, &streams)).await?;
     tracing::info!(practice = %lease.practice, export = %lease.export, transaction_time = %time, "transactionTime is fixed");

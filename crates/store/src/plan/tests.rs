@@ -27,6 +27,7 @@ async fn an_export_that_waits_for_an_upload_of_its_group_is_not_held_meanwhile()
     });
     let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted";
     while scene.ask(waiting).await == "0" {
+        assert!(!planning.is_finished(), "it waits for nobody");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     scene.run("SELECT FROM headgate.export FOR UPDATE NOWAIT").await;

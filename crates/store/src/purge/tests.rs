@@ -14,6 +14,7 @@ async fn an_export_is_not_held_while_what_it_knows_of_patients_is_deleted() {
     let (store, purged) = (scene.store.clone(), lease.clone());
     let purging = tokio::spawn(async move { store.purged(&purged, 0).await });
     while scene.ask("SELECT count(*) FROM pg_locks WHERE NOT granted").await == "0" {
+        assert!(!purging.is_finished(), "it waits for nobody");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     scene.run("SELECT FROM headgate.export FOR NO KEY UPDATE NOWAIT").await;

@@ -38,9 +38,8 @@ pub(super) async fn files(
     let Some(deletions) = ask::control(store.deletions(lease)).await? else { return Ok(Vec::new()) };
     let source = writer.context.sources.get(binding)?;
     let catalog = ask::source("catalog", source.catalog(None)).await?;
-    let unusable = catalog.unusable.iter().any(|unusable| unusable.relation == "tombstone");
-    // Nor may it be gone that was there: its views may just be made anew.
-    if unusable || (deletions.tombstones && !catalog.tombstone) {
+    // Nor may they be gone that were there: the practice may just be making its views anew.
+    if catalog.has_unusable_tombstones() || (deletions.tombstones && !catalog.tombstone) {
         // Without a word of deletions the client would keep what is gone.
         return Err(Error::Tombstones);
     }
